@@ -1,0 +1,245 @@
+"""`tocsin grade` and `tocsin episodes`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import click
+import pyarrow as pa
+
+from tocsin.cli.options import Moment, Reading, reading_options, say, scales_of
+from tocsin.cli.output import check_suffix, clock, is_terminal, show, to_pipe, write_file
+from tocsin.plots.look import LIGHT
+
+PICTURES = (".html", ".png", ".svg")
+SHOWN_ROWS = 80
+SHAPES = ("○", "●", "◆", "■", "⬢", "✚")  # a grade's shape, as on every picture
+
+
+def grading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What `grade` and `episodes` share."""
+    for option in reversed(
+        (
+            click.argument("files", nargs=-1, required=True, metavar="FILE..."),
+            click.option(
+                "--scale", "scales", multiple=True, default=("astct-2019",), show_default=True, metavar="ID",
+                help="A scale from `tocsin list scales`, or `all` (repeatable).",
+            ),
+            click.option(
+                "--out", type=click.Path(path_type=Path), metavar="FILE", help="Write .csv, .parquet or .jsonl."
+            ),
+            click.option("--until", type=Moment(), help="Cut the answer at this time."),
+            click.option("--as-of", type=Moment(), help="Use only what was recorded by this time."),
+        )
+    ):
+        command = option(command)
+    return reading_options(command)
+
+
+@click.command("grade")
+@grading_options
+@click.option(
+    "--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw one patient's timeline: .html, .png, .svg."
+)
+@click.option("--why", nargs=2, metavar="PATIENT TIME", help="Print the facts behind the grade at that time.")
+def grade_command(
+    files: Sequence[str], scales: Sequence[str], out: Path | None, until: datetime | None, as_of: datetime | None,
+    plot: Path | None, why: tuple[str, str] | None, as_json: bool, **reading: Any,
+) -> None:
+    """Grade patients over time, with reasons.
+
+    FILE is a CSV, Parquet, Arrow or JSON lines file of facts, a folder of CLIF, MEDS, OMOP or FHIR, or `-`
+    for standard input. Every row of the answer is a span of time: `grade` is proven by the facts, `up_to`
+    is not ruled out by them, `because` names the findings, `waiting_for` what nobody has measured.
+
+    \b
+    Example:
+        tocsin grade examples/axi-cel-course.csv --scale astct-2019 --scale lee-2014
+    """
+    if out:
+        check_suffix(out)
+    if plot:
+        check_suffix(plot, PICTURES)
+    moment = Moment().convert(why[1], None, None) if why else None
+    if why:
+        reading["patients"] = (why[0],)
+    source = Reading(files, out=out, **reading)
+    asked = scales_of(source.lib, scales)
+
+    from tocsin.grading.batch import grade
+
+    if plot or why:
+        facts = source.table()
+        if as_of:
+            facts = _known(facts, as_of)
+        graded = list(grade(facts, asked, lib=source.lib, until=until, as_of=as_of)) if facts.num_rows else []
+        if plot and facts.num_rows:
+            _draw(facts, pa.concat_tables(graded), source, plot)
+        if moment is not None and facts.num_rows:
+            _explain(facts, asked, why[0] if why else "", moment, source, as_json)
+        intervals: Iterator[pa.Table] = iter(graded)
+    else:
+        intervals = iter(grade(source.batches(), asked, lib=source.lib, until=until, as_of=as_of))
+    if not why:
+        _answer(intervals, out, as_json, _show_intervals, quiet=plot is not None)
+    source.close()
+
+
+@click.command("episodes")
+@grading_options
+def episodes_command(
+    files: Sequence[str], scales: Sequence[str], out: Path | None, until: datetime | None, as_of: datetime | None,
+    as_json: bool, **reading: Any,
+) -> None:
+    """Find episodes: when each began, its peak, its trigger, and how it ended.
+
+    Takes the same inputs and options as `tocsin grade`.
+
+    \b
+    Example:
+        tocsin episodes examples/axi-cel-course.csv
+    """
+    if out:
+        check_suffix(out)
+    source = Reading(files, out=out, **reading)
+    asked = scales_of(source.lib, scales)
+
+    from tocsin.episodes import episodes
+    from tocsin.grading.batch import grade
+
+    def found() -> Iterator[pa.Table]:
+        for batch in source.batches():
+            facts = pa.Table.from_batches([batch])
+            intervals = pa.concat_tables(grade(facts, asked, lib=source.lib, until=until, as_of=as_of))
+            yield episodes(intervals, facts, lib=source.lib)
+
+    _answer(found(), out, as_json, _show_episodes)
+    source.close()
+
+
+def _known(facts: pa.Table, moment: datetime) -> pa.Table:
+    """The facts recorded by `moment`, so that a picture shows only what the grades rest on."""
+    from tocsin.facts import resolve
+
+    return resolve(facts, as_of=moment)
+
+
+def _answer(
+    tables: Iterator[pa.Table], out: Path | None, as_json: bool, display: Callable[[pa.Table, str], None],
+    quiet: bool = False,
+) -> None:
+    """Hand the answer to whoever asked: a file, a pipe or a person."""
+    if out:
+        first = next(tables, None)
+        if first is not None:
+            rows = write_file(chain([first], tables), out)
+            say(f"wrote {rows:,} rows to {out}")
+    elif as_json or not is_terminal():
+        if not quiet:
+            to_pipe(tables)
+    else:
+        _show_some(tables, display)
+
+
+def _show_some(tables: Iterator[pa.Table], display: Callable[[pa.Table, str], None]) -> None:
+    """Show the first rows to a person and count the rest."""
+    kept: list[pa.Table] = []
+    rows = shown = 0
+    for table in tables:
+        rows += table.num_rows
+        if shown < SHOWN_ROWS:
+            kept.append(table.slice(0, SHOWN_ROWS - shown))
+            shown += kept[-1].num_rows
+    if kept:
+        more = f"and {rows - shown:,} more rows; --out grades.csv has them all" if rows > shown else ""
+        display(pa.concat_tables(kept), more)
+
+
+def grade_text(grade: int, up_to: int, ambiguous: bool = False, unmeasured: bool = False) -> str:
+    """A grade as shown everywhere: shape and number, and what is not ruled out."""
+    if grade == 0 and up_to > 0 and unmeasured:
+        return f"[dim]? 0, up to {up_to}[/]"
+    style = f"{LIGHT.on_grade[grade]} on {LIGHT.grades[grade]}"
+    rest = f" up to {up_to}" if up_to > grade else ""
+    return f"[{style}] {SHAPES[grade]} {grade} [/]{rest}{' ambiguous' if ambiguous else ''}"
+
+
+def _show_intervals(table: pa.Table, note: str) -> None:
+    rows = (
+        (
+            row["patient_id"], row["scale"], clock(row["start"]), clock(row["end"], "open"),
+            grade_text(row["grade"], row["up_to"], row["ambiguous"], bool(row["waiting_for"])),
+            _words(row["because"]), _words(row["waiting_for"]), _words([*row["judgement"], *row["flags"]]),
+        )
+        for row in table.to_pylist()
+    )
+    headings = ("patient", "scale", "from (UTC)", "to", "grade", "because", "waiting for", "judgement, flags")
+    show(headings, rows, note=note)
+
+
+def _show_episodes(table: pa.Table, note: str) -> None:
+    rows = [[_cell(value) for value in row.values()] for row in table.to_pylist()]
+    show([name.replace("_", " ") for name in table.schema.names], rows, note=note)
+    if not rows:
+        say("no episode: no grade of 1 or more")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, datetime):
+        return clock(value)
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    if isinstance(value, list):
+        return _words(value)
+    return "" if value is None else str(value)
+
+
+def _words(names: Sequence[str]) -> str:
+    """Names in a cell; a long list is cut and counted."""
+    first = ", ".join(islice(names, 6))
+    return first + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def _draw(facts: pa.Table, intervals: pa.Table, source: Reading, path: Path) -> None:
+    from tocsin.cli.output import whole_file
+    from tocsin.plots import save, timeline
+
+    patients = facts["patient_id"].unique().to_pylist()
+    if len(patients) > 1:
+        raise click.UsageError(f"--plot draws one patient and there are {len(patients):,}; add --patient {patients[0]}")
+    with whole_file(path) as part:
+        save(timeline(facts, intervals, lib=source.lib, patient=patients[0]), part)
+    say(f"drew {path}")
+
+
+def _explain(
+    facts: pa.Table, scales: Sequence[str], patient: str, moment: datetime, source: Reading, as_json: bool
+) -> None:
+    """Print the facts behind each finding that holds at `moment`."""
+    import orjson
+
+    from tocsin.grading.why import why
+
+    for scale in scales:
+        found = why(facts, scale, patient, moment, source.lib)
+        if as_json or not is_terminal():
+            for finding, rows in found:
+                line = {"patient_id": patient, "scale": scale, "time": moment, "finding": finding, "facts": rows}
+                click.echo(orjson.dumps(line, option=orjson.OPT_UTC_Z).decode())
+            continue
+        table = (
+            (finding, clock(row["time"]), row["measure"], _value(row), row["source"] or "")
+            for finding, rows in found
+            for row in rows
+        )
+        title = f"{patient} at {clock(moment)} UTC under {scale}"
+        show(("finding", "charted (UTC)", "measure", "value", "source"), table, title, "" if found else "no finding holds")
+
+
+def _value(row: dict[str, Any]) -> str:
+    parts = (row["text"], None if row["value"] is None else f"{row['value']:g}", row["unit"])
+    return " ".join(part for part in parts if part)

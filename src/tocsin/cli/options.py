@@ -1,0 +1,223 @@
+"""Options that several commands share, and the account of what was read, rejected and not used."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tocsin.definitions.load import library
+from tocsin.definitions.schema import TocsinError, near
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tocsin.definitions.load import Library
+
+F = TypeVar("F", bound=Callable[..., Any])
+SHOWN_REJECTS = 3
+SHOWN_UNUSED = 10
+
+
+class Moment(click.ParamType):
+    """A time that says its offset from UTC; a naive one would be hours off without anybody noticing."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"`{value}` is not a time; write it as 2026-03-01T14:00Z", param, ctx)
+        if moment.tzinfo is None:
+            self.fail(f"`{value}` does not say its zone; write {value}Z for UTC or {value}+01:00", param, ctx)
+        return moment.astimezone(UTC)
+
+
+class UnitOf(click.ParamType):
+    """`measure=unit`: the unit of a measure whose rows carry none."""
+
+    name = "measure=unit"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        measure, sign, unit = value.partition("=")
+        if not (measure and sign and unit):
+            self.fail(f"`{value}` is not measure=unit, as in temperature=[degF]", param, ctx)
+        return measure, unit
+
+
+def reading_options(command: F) -> F:
+    """How to read the source: zone, codes, definitions, units, what to do with rejects."""
+    for option in reversed(
+        (
+            click.option("--patient", "patients", multiple=True, metavar="ID", help="Only this patient (repeatable)."),
+            click.option(
+                "--timezone", default="UTC", show_default=True, metavar="ZONE",
+                help="Zone of times that carry none (OMOP, MEDS), as in Europe/Berlin.",
+            ),
+            click.option(
+                "--codes", type=click.Path(path_type=Path), metavar="FILE", help="A site's own codes, as TOML."
+            ),
+            click.option(
+                "--definitions", "folders", multiple=True, type=click.Path(path_type=Path), metavar="DIR",
+                help="A folder of your own definitions on top of the built-in ones (repeatable).",
+            ),
+            click.option(
+                "--unit", "units", multiple=True, type=UnitOf(), metavar="MEASURE=UNIT",
+                help="Unit of a measure where the rows give none (repeatable).",
+            ),
+            click.option(
+                "--rejects", type=click.Path(path_type=Path), metavar="FILE",
+                help="Where rejected rows go; else OUT.rejects.csv.",
+            ),
+            click.option("--strict", is_flag=True, help="Exit 1 if any row was rejected."),
+            click.option("--json", "as_json", is_flag=True, help="JSON lines, also on a terminal."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def scales_of(lib: Library, asked: Sequence[str]) -> tuple[str, ...]:
+    """The scales asked for, `all` meaning every one; an unknown name is bad usage."""
+    if "all" in asked:
+        return lib.scales
+    for name in asked:
+        if name not in lib.scales:
+            raise click.UsageError(f"no scale `{name}`{near(name, lib.scales)}\none of: {', '.join(lib.scales)}")
+    return tuple(dict.fromkeys(asked))
+
+
+class Reading:
+    """Sources being read: hands on facts, keeps account of what could not be used, and says so."""
+
+    def __init__(
+        self,
+        files: Sequence[str],
+        *,
+        patients: Sequence[str] = (),
+        timezone: str = "UTC",
+        codes: Path | None = None,
+        folders: Sequence[Path] = (),
+        units: Sequence[tuple[str, str]] = (),
+        rejects: Path | None = None,
+        strict: bool = False,
+        out: Path | None = None,
+    ) -> None:
+        from tocsin.sources.read import open_source
+
+        self.lib = library(tuple(folders))
+        self.patients = patients
+        self.strict = strict
+        self.rejects_file = rejects or (out.with_name(out.name + ".rejects.csv") if out else None)
+        self.sources = [
+            open_source(file, lib=self.lib, timezone=timezone, units=dict(units), codes=codes) for file in files
+        ]
+        self.facts = 0
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Canonical facts, whole patients a batch; several files are merged first."""
+        if len(self.sources) == 1:
+            stream = self.sources[0].batches()
+        else:
+            from tocsin.facts import merge
+
+            stream = iter(merge([source.table() for source in self.sources], lib=self.lib).to_batches())
+        with progress() as advance:
+            for batch in stream:
+                batch = self._only(batch)
+                self.facts += batch.num_rows
+                advance(batch.num_rows)
+                if batch.num_rows:
+                    yield batch
+
+    def _only(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if not self.patients:
+            return batch
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        return batch.filter(pc.is_in(batch["patient_id"], value_set=pa.array(self.patients, pa.string())))
+
+    def table(self) -> pa.Table:
+        """All facts at once; for one patient or a small file."""
+        import pyarrow as pa
+
+        from tocsin.facts import SCHEMA
+
+        return pa.Table.from_batches(list(self.batches()), SCHEMA)
+
+    def close(self) -> None:
+        """Say what was read, rejected and not used; raise if nothing was usable.
+
+        Raises
+        ------
+        TocsinError : no row was usable, or `strict` and a row was rejected.
+        """
+        rejects = [table for source in self.sources for table in source.rejects if table.num_rows]
+        count = sum(table.num_rows for table in rejects)
+        read = sum(source.rows_read for source in self.sources)
+        say(f"read {read:,} rows ({', '.join(source.kind for source in self.sources)}): {self.facts:,} facts")
+        for source in self.sources:
+            for note in source.notes:
+                say(note)
+        self._say_unused()
+        if count:
+            self._say_rejects(rejects, count)
+        if self.patients and not self.facts:
+            raise TocsinError(f"no facts of patient {', '.join(self.patients)}")
+        if not self.facts:
+            raise TocsinError("no row was usable" if read else "there is no row to read")
+        if count and self.strict:
+            raise TocsinError(f"{count:,} rows were rejected and --strict was given")
+
+    def _say_unused(self) -> None:
+        unused: Counter[tuple[str, str]] = sum((source.unused for source in self.sources), Counter())
+        if not unused:
+            return
+        rows, codes = sum(unused.values()), len(unused)
+        first = f"the {SHOWN_UNUSED} most frequent" if codes > SHOWN_UNUSED else "all of them"
+        say(f"{rows:,} rows of {codes:,} codes not used; {first}:")
+        for (system, code), times in unused.most_common(SHOWN_UNUSED):
+            say(f"  {times:>10,}  {system} {code}")
+
+    def _say_rejects(self, rejects: Sequence[pa.Table], count: int) -> None:
+        for row in rejects[0].slice(0, SHOWN_REJECTS).to_pylist():
+            say(f"{row['file']}, row {row['row']}: {row['why']}\n  fix: {row['fix']}")
+        if self.rejects_file is None:
+            say(f"{count:,} rows rejected; --rejects FILE writes them all, each with why and fix")
+            return
+        from tocsin.cli.output import write_file
+
+        write_file(rejects, self.rejects_file)
+        say(f"{count:,} rows rejected: see {self.rejects_file}")
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal; never mixed into the answer on standard output."""
+    click.echo(text, err=True)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[int], None]]:
+    """A counter of facts on a terminal, silent elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda facts: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} facts"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("")
+        yield lambda facts: bar.advance(task, facts)

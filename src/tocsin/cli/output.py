@@ -1,0 +1,152 @@
+"""Shows and writes tables: a readable table on a terminal, JSON lines on a pipe, a whole file or none."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+import click
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tocsin.definitions.schema import TocsinError
+
+SUFFIXES = (".csv", ".parquet", ".jsonl")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write into; it becomes `path` only if nothing went wrong."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        part.chmod(0o666 & ~_umask())
+        part.replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            part.unlink()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def check_suffix(path: Path, allowed: Sequence[str] = SUFFIXES) -> None:
+    """Refuse an output format we do not write, before any work is done."""
+    if path.suffix not in allowed:
+        raise click.UsageError(f"{path}: cannot write `{path.suffix}`; one of {', '.join(allowed)}")
+    if not path.parent.is_dir():
+        raise click.UsageError(f"{path}: the folder {path.parent} does not exist")
+
+
+def write_file(tables: Iterable[pa.Table], path: Path) -> int:
+    """Write the tables, all of one schema, to `path`, format by suffix; returns the rows written."""
+    with whole_file(path) as part, part.open("wb") as sink:
+        return _WRITERS[path.suffix](tables, sink)
+
+
+def _write_parquet(tables: Iterable[pa.Table], sink: IO[bytes]) -> int:
+    import pyarrow.parquet as pq
+
+    rows = 0
+    writer = None
+    for table in tables:
+        writer = writer or pq.ParquetWriter(sink, table.schema, compression="zstd")
+        writer.write_table(table)
+        rows += table.num_rows
+    if writer is None:
+        raise TocsinError("there is nothing to write")
+    writer.close()
+    return rows
+
+
+def _write_csv(tables: Iterable[pa.Table], sink: IO[bytes]) -> int:
+    import pyarrow.csv as pa_csv
+
+    rows = 0
+    for table in tables:
+        options = pa_csv.WriteOptions(include_header=rows == 0, quoting_style="needed")
+        pa_csv.write_csv(_flat(table), sink, options)
+        rows += table.num_rows
+    return rows
+
+
+def _write_jsonl(tables: Iterable[pa.Table], sink: IO[bytes]) -> int:
+    rows = 0
+    for table in tables:
+        sink.writelines(json_lines(table))
+        rows += table.num_rows
+    return rows
+
+
+_WRITERS: dict[str, Callable[[Iterable[pa.Table], IO[bytes]], int]] = {
+    ".parquet": _write_parquet,
+    ".csv": _write_csv,
+    ".jsonl": _write_jsonl,
+}
+
+
+def json_lines(table: pa.Table) -> Iterator[bytes]:
+    """One JSON object per row; times ISO 8601 with Z, lists as lists."""
+    for batch in table.to_batches(max_chunksize=10_000):
+        for row in batch.to_pylist():
+            yield orjson.dumps(row, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
+
+
+def _flat(table: pa.Table) -> pa.Table:
+    """The table as CSV can hold it: lists joined by `;`, times ISO 8601 with Z."""
+    columns = []
+    for column, kind in zip(table.columns, table.schema.types, strict=True):
+        if pa.types.is_list(kind):
+            column = pc.binary_join(column, ";")
+        elif pa.types.is_timestamp(kind):
+            text = pc.strftime(column, format="%Y-%m-%dT%H:%M:%SZ")
+            column = pc.replace_substring_regex(text, r"\.0+Z$", "Z")
+        columns.append(column)
+    return pa.table(columns, names=table.schema.names)
+
+
+def to_pipe(tables: Iterable[pa.Table]) -> int:
+    """Write JSON lines to standard output as they come."""
+    rows = _write_jsonl(tables, click.get_binary_stream("stdout"))
+    sys.stdout.flush()
+    return rows
+
+
+def is_terminal() -> bool:
+    """Whether a person is reading standard output."""
+    return sys.stdout.isatty()
+
+
+def clock(moment: datetime | None, missing: str = "") -> str:
+    """A time as people read it, UTC.
+
+    >>> clock(datetime(2026, 1, 2, 3, 4))
+    '2026-01-02 03:04'
+    """
+    return missing if moment is None else moment.strftime("%Y-%m-%d %H:%M")
+
+
+def show(headings: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", note: str = "") -> None:
+    """Print a table for a person."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title or None, caption=note or None, box=SIMPLE, title_justify="left", caption_justify="left")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if is_terminal() else 140).print(table)

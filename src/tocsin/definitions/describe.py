@@ -1,0 +1,210 @@
+"""A definition as a page a person can check against the paper: Markdown, made from the definition alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from tocsin.definitions.load import Library
+from tocsin.definitions.schema import DefinitionError, Finding, Measure, Row, Scale, near
+
+BOUND_WORDS = {"at_least": "at least", "above": "above", "at_most": "at most", "below": "below"}
+REFERENCE_WORDS = {
+    "times_uln": "times the upper limit of normal",
+    "times_lln": "times the lower limit of normal",
+    "times_baseline": "times the baseline",
+    "drop_from_baseline": "fallen from the baseline",
+    "percent_drop_from_baseline": "% fallen from the baseline",
+}
+
+Cite = Callable[[str], str]
+
+
+def page(name: str, lib: Library, cite: Cite = str) -> str:
+    """The page of any definition, scale or measure.
+
+    Parameters
+    ----------
+    name : id of a scale or of anything that may stand in the `measure` column.
+    cite : turns a key of the bibliography into the text to print.
+
+    Raises
+    ------
+    DefinitionError : nothing has that id; names the near miss.
+
+    >>> from tocsin.definitions.load import library
+    >>> print(page("temperature", library()).splitlines()[0])
+    # Body temperature (`temperature`)
+    """
+    if name in lib.scales:
+        return "\n".join(_scale(lib.scale(name), cite)) + "\n"
+    if name in lib.measures:
+        return "\n".join(_measure(lib.measure(name), cite)) + "\n"
+    raise DefinitionError(
+        f"no definition `{name}`{near(name, [*lib.scales, *lib.measures])}\n  fix: `tocsin list` names every shelf"
+    )
+
+
+def sentence(finding: Finding) -> str:
+    """What one finding says, in words.
+
+    >>> sentence(Finding("fever", "measure", measure="temperature", op="at_least", bound=38.0, unit="Cel"))
+    '`temperature` at least 38 Cel'
+    """
+    said = _FORMS[finding.form](finding)
+    memory = (
+        (finding.for_hours, "for {:g} h without a break"),
+        (finding.bridge_hours or None, "gaps of at most {:g} h bridged"),
+        (finding.within_hours, "within the last {:g} h"),
+        (finding.confirmed_within_hours, "confirmed by a second reading within {:g} h"),
+        (finding.hold_hours, "a reading stands for {:g} h"),
+    )
+    said = ", ".join([said, *(text.format(hours) for hours, text in memory if hours is not None)])
+    if finding.or_with:
+        said += f" or by {_names(finding.or_with, ' or ')}"
+    if finding.until_then == "possible":
+        said += "; not ruled out until then"
+    if finding.if_missing != "unknown":
+        said += f"; `{finding.if_missing}` where nothing is charted"
+    return said
+
+
+def _bound(finding: Finding) -> str:
+    if finding.reference == "worse_than_baseline":
+        return "worse than the baseline"
+    if finding.op is None:
+        return ""
+    if finding.bound == "age-limit":
+        return f"{BOUND_WORDS[finding.op]} the limit for the patient's age"
+    unit = REFERENCE_WORDS.get(finding.reference or "", finding.unit or "")
+    return f"{BOUND_WORDS[finding.op]} {finding.bound:g} {unit}".rstrip()
+
+
+def _reading(finding: Finding) -> str:
+    words = f"is {_names(finding.one_of, ' or ')}" if finding.one_of else _bound(finding)
+    method = f" ({finding.method})" if finding.method else ""
+    fresh = ", where the baseline was not already so" if finding.new_since_baseline else ""
+    return f"`{finding.measure}`{method} {words}{fresh}"
+
+
+def _given(finding: Finding) -> str:
+    times = f" {_bound(finding)} times" if finding.op else ""
+    marked = f" marked {_names(finding.one_of, ' or ')}" if finding.one_of else ""
+    return f"given{times}: {_names(finding.items)}{marked}"
+
+
+def _ever(finding: Finding) -> str:
+    return (
+        f"given: {_names(finding.items)}, while `{finding.after}`; "
+        f"until `{finding.until_quiet}` has held for {finding.quiet_hours:g} h"
+    )
+
+
+def _sum(finding: Finding) -> str:
+    terms = " + ".join(f"{term.weight:g} × `{term.measure}` [{term.unit}]" for term in finding.terms)
+    return f"{terms} {_bound(finding)}"
+
+
+def _rule(finding: Finding | Row) -> str:
+    parts = (("all of", finding.all), ("any of", finding.any), ("none of", finding.none))
+    return "; ".join(f"{word} {_names(names)}" for word, names in parts if names)
+
+
+_FORMS: dict[str, Callable[[Finding], str]] = {
+    "measure": _reading,
+    "given": _given,
+    "ever": _ever,
+    "charted": lambda finding: f"charted: {_names(finding.items)}",
+    "weighted_sum": _sum,
+    "count_of": lambda finding: f"{_bound(finding)} of {_names(finding.items)}",
+    "first_known": lambda finding: f"the first that is known of {_names(finding.items)}",
+    "rule": _rule,
+}
+
+
+def _names(names: Iterable[str], join: str = ", ") -> str:
+    return join.join(f"`{name}`" for name in names)
+
+
+def _head(title: str, name: str, status: str, sources: Iterable[str], locator: str | None, cite: Cite) -> Iterator[str]:
+    yield f"# {title} (`{name}`)"
+    yield ""
+    yield f"Status: {status}." + (" It rests on memory or on one reader." if status == "draft" else "")
+    yield ""
+    for key in sources:
+        yield f"- Source: {cite(key)}"
+    if locator:
+        yield f"- Where: {locator}"
+
+
+def _scale(scale: Scale, cite: Cite) -> Iterator[str]:
+    yield from _head(scale.title, scale.id, scale.status, scale.source, scale.locator, cite)
+    if scale.reading:
+        yield from ("", f"Our reading: {scale.reading}")
+    yield from ("", "## Grades", "")
+    for row in sorted(scale.rows, key=lambda row: row.grade):
+        yield f"- **Grade {row.grade}**: {_rule(row)}" + (f" ({row.title})" if row.title else "")
+        if row.possible:
+            yield "    - only keeps the grade from being ruled out; it never proves it"
+        if row.ambiguous:
+            yield f"    - ambiguous: {row.ambiguous}"
+        if row.reading:
+            yield f"    - our reading: {row.reading}"
+    if scale.fatal:
+        yield f"- **Grade 5**: `death` with the text `{scale.fatal}`, and nothing else"
+    if scale.judgements:
+        yield from ("", "## What only a person can say", "")
+        for item in scale.judgements:
+            yield f"- `{item.id}` (grade {item.grade}, asked while `{item.when}` may hold): {item.asks}"
+    if scale.flags:
+        yield from ("", "## Flags", "")
+        yield from (f"- `{flag}`: while `{finding}`" for flag, finding in scale.flags.items())
+    yield from ("", "## Findings", "")
+    for finding in _used(scale):
+        title = f" {finding.title}:" if finding.title else ""
+        yield f"- `{finding.id}`:{title} {sentence(finding)}"
+        if finding.reading:
+            yield f"    - our reading: {finding.reading}"
+
+
+def _used(scale: Scale) -> list[Finding]:
+    """The findings a scale rests on, each before what it is made of."""
+    roots = [name for row in scale.rows for name in (*row.all, *row.any, *row.none)]
+    roots += [*scale.flags.values(), *(item.when for item in scale.judgements)]
+    seen: dict[str, Finding] = {}
+    while roots:
+        name = roots.pop(0)
+        if name not in seen:
+            seen[name] = scale.findings[name]
+            roots += scale.findings[name].names
+    return [*seen.values()]
+
+
+def _measure(measure: Measure, cite: Cite) -> Iterator[str]:
+    yield from _head(measure.title, measure.id, measure.status, measure.sources, measure.locator, cite)
+    yield from (f"- {name}: {text}" for name, text in _properties(measure) if text)
+    if measure.codes:
+        yield from ("", "| system | code | unit | word |", "|---|---|---|---|")
+        for code in measure.codes:
+            yield f"| {code.system} | {code.code} | {code.unit or ''} | {code.word or ''} |"
+    if measure.reading:
+        yield from ("", f"Our reading: {measure.reading}")
+
+
+def _properties(measure: Measure) -> Iterator[tuple[str, str]]:
+    yield "Shelf", f"{measure.shelf}, {measure.kind}"
+    yield "Unit", measure.unit or ""
+    yield "Also written", ", ".join(f"`{alias}`" for alias in measure.aliases)
+    if measure.plausible_low is not None or measure.plausible_high is not None:
+        yield "Possible values", f"{_or(measure.plausible_low, 'any')} to {_or(measure.plausible_high, 'any')}"
+    yield "A reading stands for", "" if measure.hold_hours is None else f"{measure.hold_hours:g} h"
+    if measure.ref_low is not None or measure.ref_high is not None:
+        yield "Reference limits", f"{_or(measure.ref_low, 'none')} to {_or(measure.ref_high, 'none')}"
+    yield "Words, mild to worst", ", ".join(f"`{word}`" for word in measure.words)
+    yield "Class", ", ".join(measure.classes)
+    for limit in measure.limits:
+        plus = f" + {limit.plus_per_year:g} × age" if limit.plus_per_year else ""
+        yield f"Low from {limit.age_from:g} to {limit.age_below:g} years", f"below {limit.below:g}{plus}"
+
+
+def _or(value: float | None, missing: str) -> str:
+    return missing if value is None else f"{value:g}"
