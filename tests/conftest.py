@@ -1,7 +1,7 @@
 """What tests need and may not find: real records, a PostgreSQL. Absent means skipped, with the reason.
 
-On a user's laptop a skip is fine. Where `TOCSIN_NO_SKIPS` is set (`.ci/run` sets it) every skip fails the run,
-so a check that silently stopped running is noticed.
+On a user's laptop a skip is fine. Where `TOCSIN_NO_SKIPS` is set (`.ci/run` sets it) every skip fails the
+run, so a check that silently stopped running is noticed.
 """
 
 from __future__ import annotations

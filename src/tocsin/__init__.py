@@ -6,6 +6,8 @@ Every name here is loaded when first used: `import tocsin` costs nothing.
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import Any
 
 _HOMES = {
@@ -18,13 +20,24 @@ _HOMES = {
     "open_source": "tocsin.sources.read",
     "patient": "tocsin.testing",
     "read": "tocsin.sources.read",
-    "save": "tocsin.plots",
-    "timeline": "tocsin.plots",
+    "save": "tocsin.plots.files",
+    "timeline": "tocsin.plots.timeline",
     "why": "tocsin.grading.why",
     "write_facts": "tocsin.facts",
 }
 
 __all__ = [*_HOMES]
+
+
+class _Front(ModuleType):
+    """`tocsin.episodes` is the function, also after the module of that name has been imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Front
 
 
 def __getattr__(name: str) -> Any:

@@ -17,7 +17,9 @@ SHOWN_ROWS = 80
 
 @click.command("facts")
 @click.argument("source", metavar="SOURCE...", nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write .parquet, .csv or .jsonl.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Write .parquet, .csv or .jsonl."
+)
 @reading_options
 def facts_command(source: Sequence[str], out: Path | None, as_json: bool, **reading: Any) -> None:
     """Write the facts table of any source: units made one, impossible rows set aside with the reason.

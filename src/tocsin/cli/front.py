@@ -64,7 +64,9 @@ class LazyGroup(click.Group):
             ctx.exit(1)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="tocsin", message="%(prog)s %(version)s")
 def cli() -> None:
     """Tocsin grades cytokine release syndrome over time, from real records, with reasons.

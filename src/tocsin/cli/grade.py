@@ -30,7 +30,8 @@ def grading_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 help="A scale from `tocsin list scales`, or `all` (repeatable).",
             ),
             click.option(
-                "--out", type=click.Path(path_type=Path), metavar="FILE", help="Write .csv, .parquet or .jsonl."
+                "--out", type=click.Path(path_type=Path), metavar="FILE",
+                help="Write .csv, .parquet or .jsonl.",
             ),
             click.option("--until", type=Moment(), help="Cut the answer at this time."),
             click.option("--as-of", type=Moment(), help="Use only what was recorded by this time."),
@@ -43,12 +44,13 @@ def grading_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command("grade")
 @grading_options
 @click.option(
-    "--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw one patient's timeline: .html, .png, .svg."
+    "--plot", type=click.Path(path_type=Path), metavar="FILE",
+    help="Draw one patient's timeline: .html, .png or .svg.",
 )
 @click.option("--why", nargs=2, metavar="PATIENT TIME", help="Print the facts behind the grade at that time.")
 def grade_command(
-    files: Sequence[str], scales: Sequence[str], out: Path | None, until: datetime | None, as_of: datetime | None,
-    plot: Path | None, why: tuple[str, str] | None, as_json: bool, **reading: Any,
+    files: Sequence[str], scales: Sequence[str], out: Path | None, until: datetime | None,
+    as_of: datetime | None, plot: Path | None, why: tuple[str, str] | None, as_json: bool, **reading: Any,
 ) -> None:
     """Grade patients over time, with reasons.
 
@@ -92,8 +94,8 @@ def grade_command(
 @click.command("episodes")
 @grading_options
 def episodes_command(
-    files: Sequence[str], scales: Sequence[str], out: Path | None, until: datetime | None, as_of: datetime | None,
-    as_json: bool, **reading: Any,
+    files: Sequence[str], scales: Sequence[str], out: Path | None, until: datetime | None,
+    as_of: datetime | None, as_json: bool, **reading: Any,
 ) -> None:
     """Find episodes: when each began, its peak, its trigger, and how it ended.
 
@@ -206,11 +208,14 @@ def _words(names: Sequence[str]) -> str:
 
 def _draw(facts: pa.Table, intervals: pa.Table, source: Reading, path: Path) -> None:
     from tocsin.cli.output import whole_file
-    from tocsin.plots import save, timeline
+    from tocsin.plots.files import save
+    from tocsin.plots.timeline import timeline
 
     patients = facts["patient_id"].unique().to_pylist()
     if len(patients) > 1:
-        raise click.UsageError(f"--plot draws one patient and there are {len(patients):,}; add --patient {patients[0]}")
+        raise click.UsageError(
+            f"--plot draws one patient and there are {len(patients):,}; add --patient {patients[0]}"
+        )
     with whole_file(path) as part:
         save(timeline(facts, intervals, lib=source.lib, patient=patients[0]), part)
     say(f"drew {path}")
@@ -228,8 +233,8 @@ def _explain(
         found = why(facts, scale, patient, moment, source.lib)
         if as_json or not is_terminal():
             for finding, rows in found:
-                line = {"patient_id": patient, "scale": scale, "time": moment, "finding": finding, "facts": rows}
-                click.echo(orjson.dumps(line, option=orjson.OPT_UTC_Z).decode())
+                line = {"patient_id": patient, "scale": scale, "time": moment, "finding": finding}
+                click.echo(orjson.dumps({**line, "facts": rows}, option=orjson.OPT_UTC_Z).decode())
             continue
         table = (
             (finding, clock(row["time"]), row["measure"], _value(row), row["source"] or "")
@@ -237,7 +242,8 @@ def _explain(
             for row in rows
         )
         title = f"{patient} at {clock(moment)} UTC under {scale}"
-        show(("finding", "charted (UTC)", "measure", "value", "source"), table, title, "" if found else "no finding holds")
+        headings = ("finding", "charted (UTC)", "measure", "value", "source")
+        show(headings, table, title, "" if found else "no finding holds")
 
 
 def _value(row: dict[str, Any]) -> str:

@@ -47,7 +47,9 @@ class UnitOf(click.ParamType):
 
     name = "measure=unit"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
         if isinstance(value, tuple):
             return value
         measure, sign, unit = value.partition("=")
@@ -60,13 +62,16 @@ def reading_options(command: F) -> F:
     """How to read the source: zone, codes, definitions, units, what to do with rejects."""
     for option in reversed(
         (
-            click.option("--patient", "patients", multiple=True, metavar="ID", help="Only this patient (repeatable)."),
+            click.option(
+                "--patient", "patients", multiple=True, metavar="ID", help="Only this patient (repeatable)."
+            ),
             click.option(
                 "--timezone", default="UTC", show_default=True, metavar="ZONE",
                 help="Zone of times that carry none (OMOP, MEDS), as in Europe/Berlin.",
             ),
             click.option(
-                "--codes", type=click.Path(path_type=Path), metavar="FILE", help="A site's own codes, as TOML."
+                "--codes", type=click.Path(path_type=Path), metavar="FILE",
+                help="A site's own codes, as TOML.",
             ),
             click.option(
                 "--definitions", "folders", multiple=True, type=click.Path(path_type=Path), metavar="DIR",
@@ -94,7 +99,8 @@ def scales_of(lib: Library, asked: Sequence[str]) -> tuple[str, ...]:
         return lib.scales
     for name in asked:
         if name not in lib.scales:
-            raise click.UsageError(f"no scale `{name}`{near(name, lib.scales)}\none of: {', '.join(lib.scales)}")
+            known = ", ".join(lib.scales)
+            raise click.UsageError(f"no scale `{name}`{near(name, lib.scales)}\none of: {known}")
     return tuple(dict.fromkeys(asked))
 
 
@@ -121,7 +127,8 @@ class Reading:
         self.strict = strict
         self.rejects_file = rejects or (out.with_name(out.name + ".rejects.csv") if out else None)
         self.sources = [
-            open_source(file, lib=self.lib, timezone=timezone, units=dict(units), codes=codes) for file in files
+            open_source(file, lib=self.lib, timezone=timezone, units=dict(units), codes=codes)
+            for file in files
         ]
         self.facts = 0
 

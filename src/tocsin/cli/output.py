@@ -144,7 +144,8 @@ def show(headings: Sequence[str], rows: Iterable[Sequence[Any]], title: str = ""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title or None, caption=note or None, box=SIMPLE, title_justify="left", caption_justify="left")
+    table = Table(title=title or None, caption=note or None, box=SIMPLE)
+    table.title_justify = table.caption_justify = "left"
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:

@@ -40,7 +40,8 @@ def page(name: str, lib: Library, cite: Cite = str) -> str:
     if name in lib.measures:
         return "\n".join(_measure(lib.measure(name), cite)) + "\n"
     raise DefinitionError(
-        f"no definition `{name}`{near(name, [*lib.scales, *lib.measures])}\n  fix: `tocsin list` names every shelf"
+        f"no definition `{name}`{near(name, [*lib.scales, *lib.measures])}\n"
+        "  fix: `tocsin list SHELF` names them all"
     )
 
 
@@ -125,19 +126,21 @@ def _names(names: Iterable[str], join: str = ", ") -> str:
     return join.join(f"`{name}`" for name in names)
 
 
-def _head(title: str, name: str, status: str, sources: Iterable[str], locator: str | None, cite: Cite) -> Iterator[str]:
-    yield f"# {title} (`{name}`)"
+def _head(thing: Scale | Measure, sources: Iterable[str], cite: Cite) -> Iterator[str]:
+    yield f"# {thing.title} (`{thing.id}`)"
     yield ""
-    yield f"Status: {status}." + (" It rests on memory or on one reader." if status == "draft" else "")
+    yield f"Status: {thing.status}." + (
+        " It rests on memory or on one reader." if thing.status == "draft" else ""
+    )
     yield ""
     for key in sources:
         yield f"- Source: {cite(key)}"
-    if locator:
-        yield f"- Where: {locator}"
+    if thing.locator:
+        yield f"- Where: {thing.locator}"
 
 
 def _scale(scale: Scale, cite: Cite) -> Iterator[str]:
-    yield from _head(scale.title, scale.id, scale.status, scale.source, scale.locator, cite)
+    yield from _head(scale, scale.source, cite)
     if scale.reading:
         yield from ("", f"Our reading: {scale.reading}")
     yield from ("", "## Grades", "")
@@ -180,7 +183,7 @@ def _used(scale: Scale) -> list[Finding]:
 
 
 def _measure(measure: Measure, cite: Cite) -> Iterator[str]:
-    yield from _head(measure.title, measure.id, measure.status, measure.sources, measure.locator, cite)
+    yield from _head(measure, measure.sources, cite)
     yield from (f"- {name}: {text}" for name, text in _properties(measure) if text)
     if measure.codes:
         yield from ("", "| system | code | unit | word |", "|---|---|---|---|")
@@ -195,7 +198,8 @@ def _properties(measure: Measure) -> Iterator[tuple[str, str]]:
     yield "Unit", measure.unit or ""
     yield "Also written", ", ".join(f"`{alias}`" for alias in measure.aliases)
     if measure.plausible_low is not None or measure.plausible_high is not None:
-        yield "Possible values", f"{_or(measure.plausible_low, 'any')} to {_or(measure.plausible_high, 'any')}"
+        low, high = _or(measure.plausible_low, "any"), _or(measure.plausible_high, "any")
+        yield "Possible values", f"{low} to {high}"
     yield "A reading stands for", "" if measure.hold_hours is None else f"{measure.hold_hours:g} h"
     if measure.ref_low is not None or measure.ref_high is not None:
         yield "Reference limits", f"{_or(measure.ref_low, 'none')} to {_or(measure.ref_high, 'none')}"
@@ -203,7 +207,8 @@ def _properties(measure: Measure) -> Iterator[tuple[str, str]]:
     yield "Class", ", ".join(measure.classes)
     for limit in measure.limits:
         plus = f" + {limit.plus_per_year:g} × age" if limit.plus_per_year else ""
-        yield f"Low from {limit.age_from:g} to {limit.age_below:g} years", f"below {limit.below:g}{plus}"
+        to = "on" if limit.age_below == float("inf") else f"to {limit.age_below:g}"
+        yield f"Low from {limit.age_from:g} {to} (years)", f"below {limit.below:g}{plus}"
 
 
 def _or(value: float | None, missing: str) -> str:
