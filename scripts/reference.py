@@ -10,9 +10,9 @@ import click
 
 from tocsin.citations import cite
 from tocsin.cli.front import COMMANDS, cli
-from tocsin.definitions.describe import page
+from tocsin.definitions.describe import findings, rungs, used
 from tocsin.definitions.load import library
-from tocsin.definitions.schema import SHELVES
+from tocsin.definitions.schema import SHELVES, Scale
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
 MADE = "<!-- Made by scripts/reference.py: change the code or the definitions, then `make reference`. -->"
@@ -35,17 +35,25 @@ def _help(command: click.Command, name: str) -> str:
 
 
 def definitions() -> str:
-    """Every scale as a page, every shelf as a table."""
+    """Every scale's grades, every finding once, every shelf as a table."""
     lib = library()
     parts = [MADE, "", "# Definitions", ""]
     parts += ["`tocsin explain ID` prints any of these, with codes and readings.", ""]
-    for name in lib.scales:
-        parts.append(_deeper(page(name, lib, lambda key: cite(key).text())))
+    scales = [lib.scale(name) for name in lib.scales]
+    for scale in scales:
+        parts += [*(_deeper(line) for line in rungs(scale, lambda key: cite(key).text())), ""]
+    parts += ["## Findings", "", *sorted({block for scale in scales for block in _blocks(scale)}), ""]
     for shelf in SHELVES:
         parts += [f"## {shelf.capitalize()}", ""]
         parts += ["| id | title | unit | stands for | status |", "|---|---|---|---|---|"]
         parts += [*_rows(shelf), ""]
     return "\n".join(parts)
+
+
+def _blocks(scale: Scale) -> Iterator[str]:
+    """Each finding of a scale as one block, so that a finding many scales share is printed once."""
+    for finding in used(scale):
+        yield "\n".join(findings([finding]))
 
 
 def _rows(shelf: str) -> Iterator[str]:
@@ -56,9 +64,9 @@ def _rows(shelf: str) -> Iterator[str]:
         yield f"| `{name}` | {thing.title} | {thing.unit or ''} | {hold} | {thing.status} |"
 
 
-def _deeper(text: str) -> str:
-    """The page as a section of a longer one: every heading one level down."""
-    return "\n".join(f"#{line}" if line.startswith("#") else line for line in text.splitlines()) + "\n"
+def _deeper(line: str) -> str:
+    """A heading one level down; any other line as it is."""
+    return f"#{line}" if line.startswith("#") else line
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import pyarrow as pa
 
-from tocsin.cli.options import Moment, Reading, reading_options, say, scales_of
+from tocsin.cli.options import Reading, moment, reading_options, say, scales_of
 from tocsin.cli.output import check_suffix, clock, is_terminal, show, to_pipe, write_file
 from tocsin.plots.look import LIGHT
 
@@ -22,6 +22,7 @@ SHAPES = ("○", "●", "◆", "■", "⬢", "✚")  # a grade's shape, as on ev
 
 def grading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What `grade` and `episodes` share."""
+    command = reading_options(command)
     for option in reversed(
         (
             click.argument("files", nargs=-1, required=True, metavar="FILE..."),
@@ -33,12 +34,14 @@ def grading_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--out", type=click.Path(path_type=Path), metavar="FILE",
                 help="Write .csv, .parquet or .jsonl.",
             ),
-            click.option("--until", type=Moment(), help="Cut the answer at this time."),
-            click.option("--as-of", type=Moment(), help="Use only what was recorded by this time."),
+            click.option("--until", type=moment, metavar="TIME", help="Cut the answer at this time."),
+            click.option(
+                "--as-of", type=moment, metavar="TIME", help="Use only what was recorded by this time."
+            ),
         )
     ):
         command = option(command)
-    return reading_options(command)
+    return command
 
 
 @click.command("grade")
@@ -66,7 +69,7 @@ def grade_command(
         check_suffix(out)
     if plot:
         check_suffix(plot, PICTURES)
-    moment = Moment().convert(why[1], None, None) if why else None
+    asked_at = moment(why[1]) if why else None
     if why:
         reading["patients"] = (why[0],)
     source = Reading(files, out=out, **reading)
@@ -81,8 +84,8 @@ def grade_command(
         graded = list(grade(facts, asked, lib=source.lib, until=until, as_of=as_of)) if facts.num_rows else []
         if plot and facts.num_rows:
             _draw(facts, pa.concat_tables(graded), source, plot)
-        if moment is not None and facts.num_rows:
-            _explain(facts, asked, why[0] if why else "", moment, source, as_json)
+        if why and asked_at and facts.num_rows:
+            _explain(facts, asked, why[0], asked_at, source, as_json)
         intervals: Iterator[pa.Table] = iter(graded)
     else:
         intervals = iter(grade(source.batches(), asked, lib=source.lib, until=until, as_of=as_of))
@@ -123,11 +126,11 @@ def episodes_command(
     source.close()
 
 
-def _known(facts: pa.Table, moment: datetime) -> pa.Table:
-    """The facts recorded by `moment`, so that a picture shows only what the grades rest on."""
+def _known(facts: pa.Table, at: datetime) -> pa.Table:
+    """The facts recorded by `at`, so that a picture shows only what the grades rest on."""
     from tocsin.facts import resolve
 
-    return resolve(facts, as_of=moment)
+    return resolve(facts, as_of=at)
 
 
 def _answer(
@@ -222,18 +225,18 @@ def _draw(facts: pa.Table, intervals: pa.Table, source: Reading, path: Path) -> 
 
 
 def _explain(
-    facts: pa.Table, scales: Sequence[str], patient: str, moment: datetime, source: Reading, as_json: bool
+    facts: pa.Table, scales: Sequence[str], patient: str, at: datetime, source: Reading, as_json: bool
 ) -> None:
-    """Print the facts behind each finding that holds at `moment`."""
+    """Print the facts behind each finding that holds at `at`."""
     import orjson
 
     from tocsin.grading.why import why
 
     for scale in scales:
-        found = why(facts, scale, patient, moment, source.lib)
+        found = why(facts, scale, patient, at, source.lib)
         if as_json or not is_terminal():
             for finding, rows in found:
-                line = {"patient_id": patient, "scale": scale, "time": moment, "finding": finding}
+                line = {"patient_id": patient, "scale": scale, "time": at, "finding": finding}
                 click.echo(orjson.dumps({**line, "facts": rows}, option=orjson.OPT_UTC_Z).decode())
             continue
         table = (
@@ -241,7 +244,7 @@ def _explain(
             for finding, rows in found
             for row in rows
         )
-        title = f"{patient} at {clock(moment)} UTC under {scale}"
+        title = f"{patient} at {clock(at)} UTC under {scale}"
         headings = ("finding", "charted (UTC)", "measure", "value", "source")
         show(headings, table, title, "" if found else "no finding holds")
 

@@ -25,37 +25,31 @@ SHOWN_REJECTS = 3
 SHOWN_UNUSED = 10
 
 
-class Moment(click.ParamType):
-    """A time that says its offset from UTC; a naive one would be hours off without anybody noticing."""
+def moment(value: str) -> datetime:
+    """A time that says its offset from UTC; a naive one would be hours off without anybody noticing.
 
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"`{value}` is not a time; write it as 2026-03-01T14:00Z", param, ctx)
-        if moment.tzinfo is None:
-            self.fail(f"`{value}` does not say its zone; write {value}Z for UTC or {value}+01:00", param, ctx)
-        return moment.astimezone(UTC)
+    >>> moment("2026-03-01T15:00+01:00")
+    datetime.datetime(2026, 3, 1, 14, 0, tzinfo=datetime.timezone.utc)
+    """
+    try:
+        told = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(f"`{value}` is not a time; write it as 2026-03-01T14:00Z") from None
+    if told.tzinfo is None:
+        raise click.BadParameter(f"`{value}` does not say its zone; write {value}Z for UTC or {value}+01:00")
+    return told.astimezone(UTC)
 
 
-class UnitOf(click.ParamType):
-    """`measure=unit`: the unit of a measure whose rows carry none."""
+def unit_of(value: str) -> tuple[str, str]:
+    """`measure=unit`: the unit of a measure whose rows carry none.
 
-    name = "measure=unit"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        if isinstance(value, tuple):
-            return value
-        measure, sign, unit = value.partition("=")
-        if not (measure and sign and unit):
-            self.fail(f"`{value}` is not measure=unit, as in temperature=[degF]", param, ctx)
-        return measure, unit
+    >>> unit_of("temperature=[degF]")
+    ('temperature', '[degF]')
+    """
+    measure, _, unit = value.partition("=")
+    if not (measure and unit):
+        raise click.BadParameter(f"`{value}` is not measure=unit, as in temperature=[degF]")
+    return measure, unit
 
 
 def reading_options(command: F) -> F:
@@ -78,7 +72,7 @@ def reading_options(command: F) -> F:
                 help="A folder of your own definitions on top of the built-in ones (repeatable).",
             ),
             click.option(
-                "--unit", "units", multiple=True, type=UnitOf(), metavar="MEASURE=UNIT",
+                "--unit", "units", multiple=True, type=unit_of, metavar="MEASURE=UNIT",
                 help="Unit of a measure where the rows give none (repeatable).",
             ),
             click.option(

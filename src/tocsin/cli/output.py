@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -53,7 +53,9 @@ def check_suffix(path: Path, allowed: Sequence[str] = SUFFIXES) -> None:
 def write_file(tables: Iterable[pa.Table], path: Path) -> int:
     """Write the tables, all of one schema, to `path`, format by suffix; returns the rows written."""
     with whole_file(path) as part, part.open("wb") as sink:
-        return _WRITERS[path.suffix](tables, sink)
+        if path.suffix == ".parquet":
+            return _write_parquet(tables, sink)
+        return _write_csv(tables, sink) if path.suffix == ".csv" else _write_jsonl(tables, sink)
 
 
 def _write_parquet(tables: Iterable[pa.Table], sink: IO[bytes]) -> int:
@@ -90,13 +92,6 @@ def _write_jsonl(tables: Iterable[pa.Table], sink: IO[bytes]) -> int:
     return rows
 
 
-_WRITERS: dict[str, Callable[[Iterable[pa.Table], IO[bytes]], int]] = {
-    ".parquet": _write_parquet,
-    ".csv": _write_csv,
-    ".jsonl": _write_jsonl,
-}
-
-
 def json_lines(table: pa.Table) -> Iterator[bytes]:
     """One JSON object per row; times ISO 8601 with Z, lists as lists."""
     for batch in table.to_batches(max_chunksize=10_000):
@@ -119,7 +114,7 @@ def _flat(table: pa.Table) -> pa.Table:
 
 def to_pipe(tables: Iterable[pa.Table]) -> int:
     """Write JSON lines to standard output as they come."""
-    rows = _write_jsonl(tables, click.get_binary_stream("stdout"))
+    rows = _write_jsonl(tables, sys.stdout.buffer)
     sys.stdout.flush()
     return rows
 

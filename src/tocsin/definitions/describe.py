@@ -36,7 +36,9 @@ def page(name: str, lib: Library, cite: Cite = str) -> str:
     # Body temperature (`temperature`)
     """
     if name in lib.scales:
-        return "\n".join(_scale(lib.scale(name), cite)) + "\n"
+        scale = lib.scale(name)
+        lines = [*rungs(scale, cite), "", "## Findings", "", *findings(used(scale))]
+        return "\n".join(lines) + "\n"
     if name in lib.measures:
         return "\n".join(_measure(lib.measure(name), cite)) + "\n"
     raise DefinitionError(
@@ -139,7 +141,8 @@ def _head(thing: Scale | Measure, sources: Iterable[str], cite: Cite) -> Iterato
         yield f"- Where: {thing.locator}"
 
 
-def _scale(scale: Scale, cite: Cite) -> Iterator[str]:
+def rungs(scale: Scale, cite: Cite = str) -> Iterator[str]:
+    """Lines of a scale's grades, of what only a person can say, and of its flags."""
     yield from _head(scale, scale.source, cite)
     if scale.reading:
         yield from ("", f"Our reading: {scale.reading}")
@@ -161,15 +164,18 @@ def _scale(scale: Scale, cite: Cite) -> Iterator[str]:
     if scale.flags:
         yield from ("", "## Flags", "")
         yield from (f"- `{flag}`: while `{finding}`" for flag, finding in scale.flags.items())
-    yield from ("", "## Findings", "")
-    for finding in _used(scale):
+
+
+def findings(named: Iterable[Finding]) -> Iterator[str]:
+    """Lines that say what each finding means."""
+    for finding in named:
         title = f" {finding.title}:" if finding.title else ""
         yield f"- `{finding.id}`:{title} {sentence(finding)}"
         if finding.reading:
             yield f"    - our reading: {finding.reading}"
 
 
-def _used(scale: Scale) -> list[Finding]:
+def used(scale: Scale) -> list[Finding]:
     """The findings a scale rests on, each before what it is made of."""
     roots = [name for row in scale.rows for name in (*row.all, *row.any, *row.none)]
     roots += [*scale.flags.values(), *(item.when for item in scale.judgements)]
