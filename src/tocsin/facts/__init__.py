@@ -1,0 +1,19 @@
+"""Facts: the one table everything reads. Names load when first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "SCHEMA": "columns", "REJECTS": "columns", "METADATA": "columns", "FactsError": "columns",
+    "Canonical": "columns", "canonical": "settle", "settle": "settle", "resolve": "settle",
+    "read_rows": "rows", "message": "rejects", "messages": "rejects",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,69 @@
+"""The columns of the facts table, of what was refused, and of the rows on their way in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from tocsin.definitions.schema import TocsinError
+
+INSTANT = pa.timestamp("us", tz="UTC")
+#: A fact as a source may chart it.
+RAW = pa.schema([
+    ("patient_id", pa.string()),
+    ("time", INSTANT),
+    ("measure", pa.string()),
+    ("value", pa.float64()),
+    ("text", pa.string()),
+    ("unit", pa.string()),
+    ("end", INSTANT),
+    ("ref_low", pa.float64()),
+    ("ref_high", pa.float64()),
+    ("method", pa.string()),
+    ("recorded", INSTANT),
+    ("source", pa.string()),
+    ("replaces", pa.string()),
+])
+#: A fact as grading reads it: values in the measure's own unit, `weight` (kg) the one its rate was taken with.
+SCHEMA = RAW.append(pa.field("weight", pa.float64()))
+METADATA = {b"tocsin": b"facts/1"}
+#: A row that is read but whose patient is not yet complete. `pending` is the power of body weight its value still
+#: lacks, `charted` the number and unit as written, for the message if no weight is found.
+READ = pa.schema([
+    *RAW,
+    ("weight", pa.float64()),
+    ("file", pa.string()),
+    ("row", pa.int64()),
+    ("pending", pa.int8()),
+    ("charted", pa.string()),
+])
+#: What was not taken as written. `kind` is `rejected`, or `kept-as-running`, `kept-as-given`, `kept-without-limits`
+#: where the row itself stays; `row` counts data rows from 1, without the header.
+REJECTS = pa.schema([
+    ("file", pa.string()),
+    ("row", pa.int64()),
+    ("patient_id", pa.string()),
+    ("time", pa.string()),
+    ("measure", pa.string()),
+    ("value", pa.string()),
+    ("text", pa.string()),
+    ("unit", pa.string()),
+    ("kind", pa.string()),
+    ("what", pa.string()),
+    ("why", pa.string()),
+    ("fix", pa.string()),
+])
+REQUIRED = ("patient_id", "time", "measure")
+
+
+class FactsError(TocsinError):
+    """A whole input that cannot be read as facts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Canonical:
+    """Facts ready to grade, and every row that was not taken as written."""
+
+    table: pa.Table
+    rejects: pa.Table

@@ -1,0 +1,99 @@
+"""What was not taken as written: where, what, why it matters, and how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tocsin.facts.columns import REJECTS
+from tocsin.facts.parse import Ints, flat
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a row; `keeps` is what becomes of it."""
+
+    what: str
+    why: str
+    fix: str
+    kind: str = "rejected"
+
+
+@dataclass(slots=True)
+class Problems:
+    """Row for row the first problem met (0 = none), as a place in a list, so that many rows cost little."""
+
+    first: Ints
+    known: dict[Problem, int] = field(default_factory=dict)
+
+    def number(self, problem: Problem) -> int:
+        """The place of a problem, from 1."""
+        return self.known.setdefault(problem, len(self.known) + 1)
+
+    def mark(self, where: Any, problem: Problem) -> None:
+        """Note a problem for rows (a mask) that have none yet."""
+        if np.any(where):
+            self.first[where & (self.first == 0)] = self.number(problem)
+
+    def put(self, places: Any, numbers: Any) -> None:
+        """Note problems by number (0 = none) for rows given by place."""
+        self.first[places] = np.where(self.first[places] == 0, numbers, self.first[places])
+
+    def kinds(self) -> Any:
+        """Row for row the kind of the problem, as text ("" = none)."""
+        return np.array(["", *(problem.kind for problem in self.known)])[self.first]
+
+    def table(self, columns: Mapping[str, pa.Array]) -> pa.Table:
+        """The rejects; `columns` holds the rows as written, whole, under the names of `REJECTS`."""
+        places = np.flatnonzero(self.first)
+        if not len(places):
+            return REJECTS.empty_table()
+        which = pa.array(self.first[places] - 1)
+        taken = {name: written(pc.take(flat(column), pa.array(places))) for name, column in columns.items()}
+        for part in ("kind", "what", "why", "fix"):
+            taken[part] = pc.take(pa.array([getattr(problem, part) for problem in self.known], pa.string()), which)
+        absent = pa.nulls(len(places), pa.string())
+        return pa.table([taken.get(name, absent) for name in REJECTS.names], schema=REJECTS)
+
+
+def written(array: pa.Array) -> pa.Array:
+    """A column as a person would have written it."""
+    if pa.types.is_dictionary(array.type):
+        array = array.cast(array.type.value_type)
+    if pa.types.is_timestamp(array.type):
+        text = pc.strftime(array.cast(pa.timestamp("us", array.type.tz), safe=False), "%Y-%m-%dT%H:%M:%S")
+        return pc.binary_join_element_wise(text, "Z" if array.type.tz == "UTC" else "", "") if array.type.tz else text
+    if pa.types.is_floating(array.type):
+        return pa.array([None if x is None or x != x else f"{x:.12g}" for x in array.to_pylist()], pa.string())
+    if pa.types.is_int64(array.type):
+        return array
+    return array.cast(pa.string())
+
+
+def message(reject: Mapping[str, Any]) -> str:
+    """One reject as three lines.
+
+    >>> print(message({"file": "a.csv", "row": 14, "measure": "temperature", "value": "101.2",
+    ...                "what": "has no unit", "why": "a guess would set the grade", "fix": "add a `unit`"}))
+    a.csv, row 14: temperature 101.2 has no unit
+      why: a guess would set the grade
+      fix: add a `unit`
+    """
+    place = ", ".join(
+        part for part in (reject.get("file"), f"row {reject['row']}" if reject.get("row") else "") if part
+    )
+    said = " ".join(
+        str(reject[name]) for name in ("measure", "value", "text", "unit") if reject.get(name) not in (None, "")
+    )
+    return f"{place}: {said} {reject['what']}\n  why: {reject['why']}\n  fix: {reject['fix']}"
+
+
+def messages(rejects: pa.Table, most: int | None = None) -> Iterator[str]:
+    """The messages of the first `most` rejects."""
+    for row in rejects.slice(0, most).to_pylist():
+        yield message(row)
