@@ -1,0 +1,343 @@
+"""CLIF 2.1: a folder of `clif_*` tables, read with SQL from end to end.
+
+The patient is `patient_id`; tables that only know the hospitalization are joined to it. Categories are
+CLIF's own closed lists: units are CLIF's where the standard fixes them (vital signs), else the row's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from tocsin.definitions.schema import TocsinError
+from tocsin.sources.codes import Codes, Meaning
+from tocsin.sources.folder import Folder, files
+from tocsin.sources.ordering import database, ranked, whole_patients
+
+if TYPE_CHECKING:
+    from tocsin.definitions.load import Library
+    from tocsin.sources.tally import Tally
+
+KIND = "clif"
+VITALS = {
+    "temp_c": Meaning("temperature", "Cel"), "heart_rate": Meaning("heart-rate", "/min"),
+    "respiratory_rate": Meaning("respiratory-rate", "/min"), "sbp": Meaning("systolic-bp", "mm[Hg]"),
+    "dbp": Meaning("diastolic-bp", "mm[Hg]"), "map": Meaning("mean-bp", "mm[Hg]"), "spo2": Meaning("spo2", "%"),
+    "weight_kg": Meaning("weight", "kg"), "height_cm": Meaning("height", "cm"),
+}  # fmt: skip
+LABS = {
+    "albumin": "albumin", "alkaline_phosphatase": "alp", "alt": "alt", "ast": "ast",
+    "bilirubin_conjugated": "bilirubin-direct", "bilirubin_total": "bilirubin", "bun": "bun",
+    "calcium_total": "calcium", "creatinine": "creatinine", "crp": "crp", "ferritin": "ferritin",
+    "hemoglobin": "hemoglobin", "lactate": "lactate", "ldh": "ldh", "lymphocytes_absolute": "lymphocytes",
+    "magnesium": "magnesium", "neutrophils_absolute": "anc", "pco2_arterial": "paco2", "phosphate": "phosphate",
+    "platelet_count": "platelets", "po2_arterial": "pao2", "potassium": "potassium",
+    "procalcitonin": "procalcitonin", "pt": "pt", "ptt": "aptt", "sodium": "sodium", "troponin_i": "troponin-i",
+    "troponin_t": "troponin-t", "wbc": "wbc", "inr": "inr", "ph_arterial": "ph",
+}  # fmt: skip
+#: Results without a dimension, whose unit the table leaves empty.
+BARE = {"inr": "{INR}", "ph": "[pH]"}
+#: Fluids that are a bolus when the row says so.
+FLUIDS = ("sodium chloride", "sodium_chloride", "lactated_ringers_solution", "plasma_lyte", "albumin_infusion")
+READ = (
+    "patient", "hospitalization", "vitals", "labs", "medication_admin_continuous", "medication_admin_intermittent",
+    "respiratory_support", "crrt_therapy", "hospital_diagnosis", "patient_assessments", "patient_procedures",
+)  # fmt: skip
+
+
+def recognises(path: Path) -> bool:
+    """Whether this is a folder with CLIF's own file names."""
+    try:
+        return any(file.name.lower().startswith("clif_hospitalization.") for file in files(path))
+    except OSError:
+        return False
+
+
+def raw_batches(
+    path: Path,
+    *,
+    lib: Library,
+    tally: Tally,
+    timezone: str = "UTC",
+    codes: Path | None = None,
+    work: Path | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Raw facts, whole patients at a time. Times without a zone are wall-clock time in `timezone`.
+
+    A code file may name CLIF's categories as "clif_vitals|temp_c".
+    """
+    with database(work) as con:
+        tables = Folder(con, path, Codes(lib, codes), tally, timezone, prefix="clif_")
+        tables.open()
+        if not tables.has("hospitalization", "hospitalization_id", "patient_id"):
+            raise TocsinError(
+                f"{path}: clif_hospitalization has no patient_id and hospitalization_id\n"
+                "  why: without it nobody knows which patient a stay belongs to\n  fix: export the whole table"
+            )
+        stays = tables.scans["hospitalization"]
+        patients = ranked(con, f"select patient_id from {stays}")
+        con.execute(
+            "create temp table stay as select hospitalization_id, any_value(p) as p from "
+            f"{stays} h join person on person.patient_id = h.patient_id::varchar group by 1"
+        )
+        parts = [*vitals(tables), *labs(tables), *continuous(tables), *intermittent(tables), *breathing(tables)]
+        parts += [*dialysis(tables), *people(tables), *deaths(tables), *diagnoses(tables)]
+        for table in ("patient_assessments", "patient_procedures"):
+            parts += others(tables, table)
+        for table in tables.scans:
+            if table not in READ:
+                count = tables.run(table, f"select count(*) from {tables.scans[table]}")[0][0]
+                tally.skip(f"clif_{table}", "(whole table)", int(count))
+        if any(tables.naive(table, *tables.columns[table]) for table in READ[2:8] if table in tables.scans):
+            tally.notes.append(f"CLIF times without a zone were read as {timezone}")
+        orphans(tables)
+        yield from whole_patients(con, f"select * from ({' union all by name '.join(parts)}) order by p", patients)
+
+
+def own(tables: Folder, table: str, known: dict[str, Meaning] | None = None, drugs: bool = False):  # type: ignore[no-untyped-def]
+    """What a category of this table means: the site's word, CLIF's, or a drug of that name."""
+
+    def say(code: str) -> Meaning | None:
+        meaning = tables.codes.find(f"clif_{table}", code) or (known or {}).get(code)
+        meaning = meaning or (tables.codes.named(code) if drugs else None)
+        return meaning if meaning and meaning.measure in tables.codes.lib.measures else None
+
+    return say
+
+
+def rows(tables: Folder, table: str, join: str, where: str = "true", **columns: str) -> str:
+    """SQL of the facts of one table."""
+    listed = ", ".join(f'{sql} as "{name.strip("_")}"' for name, sql in columns.items())
+    return (
+        f"select p, {listed}, {tables.source(table)} as source from {tables.scans[table]} "
+        f"join stay using (hospitalization_id) {join} where {where}"
+    )
+
+
+def vitals(tables: Folder) -> list[str]:
+    """Vital signs; the site of a temperature and the way of a pressure become `method`."""
+    if not tables.has("vitals", "vital_category", "vital_value"):
+        return []
+    name, site = tables.text("vitals", "vital_name"), tables.text("vitals", "meas_site_name")
+    way = (
+        f"case when {site} in ('Blood', 'Bladder', 'Rectal', 'Esophogeal', 'Esophageal') then 'core' "
+        f"when {site} is not null then lower({site}) "
+        f"when {name} like 'Arterial%' or {name} like 'ART %' then 'arterial' "
+        f"when {name} like 'Non Invasive%' or {name} like 'Manual Blood%' then 'cuff' end"
+    )
+    join = tables.meanings("vitals", "vital_category", own(tables, "vitals", VITALS))
+    return [
+        rows(tables, "vitals", join, time=tables.at("vitals", "recorded_dttm"), measure="measure",
+             value=tables.value("vitals", "vital_value"), unit="usual", method=f"coalesce(m.way, {way})")
+    ]  # fmt: skip
+
+
+def labs(tables: Folder) -> list[str]:
+    """Laboratory results: true when collected, known when resulted; `<` and `>` kept as comparators.
+
+    What is no number stays in `text`, so that it is refused by name and its measure unknown.
+    """
+    if not tables.has("labs", "lab_category"):
+        return []
+    known = {name: Meaning(measure, BARE.get(measure)) for name, measure in LABS.items()}
+    join = tables.meanings("labs", "lab_category", own(tables, "labs", known))
+    charted = tables.text("labs", "lab_value")
+    value = tables.value("labs", "lab_value_numeric")
+    sign = f"case when left(ltrim({charted}), 1) in ('<', '>') then left(ltrim({charted}), 1) end"
+    parsed = f"try_cast(regexp_extract({charted}, '^\\s*[<>]?=?\\s*(-?[0-9]+\\.?[0-9]*)', 1) as double)"
+    value = f"coalesce({value}, {parsed})"
+    return [
+        rows(tables, "labs", join, time=tables.at("labs", "lab_collect_dttm", "lab_result_dttm"), measure="measure",
+             value=value, text=f"case when {value} is null then {charted} else {sign} end",
+             unit=f"coalesce(trim({tables.text('labs', 'reference_unit')}, ' \t'), usual)",
+             recorded=tables.at("labs", "lab_result_dttm"))
+    ]  # fmt: skip
+
+
+def infusions(tables: Folder) -> str:
+    """The ids of drugs that run, as a SQL list; all others are given."""
+    lib = tables.codes.lib
+    return ", ".join(quoted_id for name in lib.measures if lib.measures[name].kind == "infusion"
+                     for quoted_id in (f"'{name}'",))  # fmt: skip
+
+
+def continuous(tables: Folder) -> list[str]:
+    """Infusions: start, dose change and stop are rows of their own; a stop is a rate of 0.
+
+    A drug that is given rather than run (acetaminophen over 15 min) counts when it starts, its dose unknown.
+    """
+    table = "medication_admin_continuous"
+    if not tables.has(table, "med_category", "admin_dttm"):
+        return []
+    join = tables.meanings(table, "med_category", own(tables, table, drugs=True))
+    action = f"coalesce({tables.text(table, 'mar_action_category')}, 'going')"
+    dose = tables.value(table, "med_dose")
+    runs = f"measure::varchar in ({infusions(tables)})"
+    time, unit = tables.at(table, "admin_dttm"), tables.text(table, "med_dose_unit")
+    held = f"({action} in ('bolus', 'start', 'dose_change', 'going', 'verify', 'stop'))"
+    tables.tally.unused.update({
+        (f"clif_{table}", f"{code} ({act})"): count
+        for code, act, count in tables.run(
+            table, f"select code, {action}, count(*) from {tables.scans[table]} {join} where not {held} group by all"
+        )
+    })
+    return [
+        rows(tables, table, join, f"{held} and {runs}", time=time, measure="measure",
+             value=f"case when {action} = 'stop' then 0 else {dose} end",
+             text=f"case when {action} = 'bolus' then 'push' end", unit=unit),
+        rows(tables, table, join, f"not {runs} and {action} in ('start', 'bolus')", time=time, measure="measure"),
+    ]  # fmt: skip
+
+
+def intermittent(tables: Folder) -> list[str]:
+    """Doses given at once; a crystalloid or albumin is a fluid bolus only where the row says bolus."""
+    table = "medication_admin_intermittent"
+    if not tables.has(table, "med_category", "admin_dttm"):
+        return []
+    fluids = {fluid: Meaning("fluid-bolus") for fluid in FLUIDS}
+    join = tables.meanings(table, "med_category", own(tables, table, fluids, drugs=True))
+    action = f"coalesce({tables.text(table, 'mar_action_category')}, 'given')"
+    unit, dose = tables.text(table, "med_dose_unit"), tables.value(table, "med_dose")
+    said = " || ' ' || ".join(
+        f"coalesce({tables.text(table, name)}, '')" for name in ("mar_action_name", "med_name", "med_route_name")
+    )
+    bolus = f"(measure <> 'fluid-bolus' or ({said}) ilike '%bolus%')"
+    kept = f"{action} in ('given', 'bolus') and {bolus}"
+    left = tables.run(
+        table, f"select code, {action}, count(*) from {tables.scans[table]} {join} where not ({kept}) group by all"
+    )
+    for code, act, count in left:
+        tables.tally.skip(f"clif_{table}", f"{code} ({'not a bolus' if act == 'given' else act})", int(count))
+    counted = f"lower(coalesce({unit}, '')) in ('dose', 'doses', 'unit dose', '')"
+    text = f"case when measure::varchar in ({infusions(tables)}) then 'push' end"
+    return [
+        rows(tables, table, join, kept, time=tables.at(table, "admin_dttm"), measure="measure", text=text,
+             value=f"case when {counted} then null else {dose} end",
+             unit=f"case when {counted} then null else {unit} end")
+    ]  # fmt: skip
+
+
+def breathing(tables: Folder) -> list[str]:
+    """Device, flow and FiO2, each a fact of its own: flow and FiO2 stand also where the device is missing."""
+    table = "respiratory_support"
+    if not tables.has(table, "recorded_dttm"):
+        return []
+    time = tables.at(table, "recorded_dttm")
+    tables.tally.rows_read += int(tables.run(table, f"select count(*) from {tables.scans[table]}")[0][0])
+    name, category = tables.text(table, "device_name"), tables.text(table, "device_category")
+    aliases = tables.codes.lib.measure("oxygen-device").word_aliases
+    known = ", ".join("'" + alias.replace("'", "''") + "'" for alias in aliases)
+    # A face mask may be a non-rebreather: the charted name is finer than the category where it is known.
+    device = f"case when {category} = 'Face Mask' and trim({name}) in ({known}) then trim({name}) else {category} end"
+    parts = [rows(tables, table, "", f"{category} is not null", time=time, measure="'oxygen-device'::measure",
+                  text=f"case {category} when 'Face Mask' then coalesce({device}, 'Face Mask') else {device} end")]  # fmt: skip
+    for column, measure, unit in (("lpm_set", "oxygen-flow", "L/min"), ("fio2_set", "fio2", "1")):
+        value = tables.value(table, column)
+        parts.append(rows(tables, table, "", f"{value} is not null", time=time, measure=f"'{measure}'::measure",
+                          value=value, unit=f"'{unit}'"))  # fmt: skip
+    unsaid = f"{category} is null and {tables.value(table, 'lpm_set')} is null and {tables.value(table, 'fio2_set')} is null"
+    count = tables.run(table, f"select count(*) from {tables.scans[table]} where {unsaid}")[0][0]
+    if count:
+        tables.tally.skip(f"clif_{table}", "(no device, flow or FiO2)", int(count))
+    return parts
+
+
+def dialysis(tables: Folder) -> list[str]:
+    """Every row of the CRRT table says that it is running."""
+    table = "crrt_therapy"
+    if not tables.has(table, "recorded_dttm"):
+        return []
+    tables.tally.rows_read += int(tables.run(table, f"select count(*) from {tables.scans[table]}")[0][0])
+    return [rows(tables, table, "", time=tables.at(table, "recorded_dttm"), measure="'dialysis'::measure")]
+
+
+def people(tables: Folder) -> list[str]:
+    """Age at each admission, and sex at the first."""
+    table = "hospitalization"
+    time = tables.at(table, "admission_dttm")
+    parts = []
+    age = tables.value(table, "age_at_admission")
+    parts.append(rows(tables, table, "", f"{age} is not null", time=time, measure="'age'::measure", value=age, unit="'a'"))
+    if tables.has("patient", "sex_category"):
+        sex = tables.text("patient", "sex_category")
+        parts.append(
+            f"select p, seen as time, 'sex'::measure as measure, {sex} as text, {tables.source('patient')} as source "
+            f"from {tables.scans['patient']} c join person on person.patient_id = c.patient_id::varchar join "
+            f"(select p, min({time}) as seen from {tables.scans[table]} join stay using (hospitalization_id) group by 1) "
+            f"using (p) where {sex} is not null"
+        )
+    return parts
+
+
+def deaths(tables: Folder) -> list[str]:
+    """A stay that ends `Expired`, else the patient's own time of death; the cause is not charted."""
+    table = "hospitalization"
+    expired = f"{tables.text(table, 'discharge_category')} = 'Expired'"
+    common = {"measure": "'death'::measure", "text": "'unknown'"}
+    parts = [rows(tables, table, "", expired, time=tables.at(table, "discharge_dttm"), **common)]
+    if tables.has("patient", "death_dttm"):
+        parts.append(
+            f"select p, {tables.at('patient', 'death_dttm')} as time, 'death'::measure as measure, 'unknown' as text, "
+            f"{tables.source('patient')} as source from {tables.scans['patient']} c "
+            "join person on person.patient_id = c.patient_id::varchar "
+            f"where {tables.at('patient', 'death_dttm')} is not null and p not in "
+            f"(select p from {tables.scans[table]} join stay using (hospitalization_id) where {expired})"
+        )
+    return parts
+
+
+def diagnoses(tables: Folder) -> list[str]:
+    """Billed diagnoses: true from admission where present then, and known only at discharge."""
+    table = "hospital_diagnosis"
+    if not tables.has(table, "diagnosis_code"):
+        return []
+    system = f"upper(coalesce({tables.text(table, 'diagnosis_code_format')}, 'ICD10CM'))"
+
+    def condition(code: str) -> Meaning | None:
+        # A symptom billed at discharge has no hour, so it would be felt at the wrong one.
+        meaning = tables.codes.find("ICD10CM", code)
+        return meaning if meaning and tables.codes.lib.measure(meaning.measure).shelf == "conditions" else None
+
+    join = tables.meanings(table, "diagnosis_code", condition, where=f"{system} like 'ICD10%'")
+    others = tables.run(table, f"select count(*) from {tables.scans[table]} where {system} not like 'ICD10%'")[0][0]
+    if others:
+        tables.tally.skip(f"clif_{table}", "(not ICD-10)", int(others))
+    stays = (
+        f"join (select hospitalization_id, {tables.at('hospitalization', 'admission_dttm')} as began, "
+        f"{tables.at('hospitalization', 'discharge_dttm')} as ended from {tables.scans['hospitalization']}) d "
+        "using (hospitalization_id)"
+    )
+    poa = f"coalesce({tables.value(table, 'poa_present')}, 0) = 1"
+    return [
+        rows(tables, table, f"{stays} {join}", f"{system} like 'ICD10%'", measure="measure", text="m.word",
+             time=f"case when {poa} then began else coalesce(ended, began) end", recorded="ended")
+    ]  # fmt: skip
+
+
+def others(tables: Folder, table: str) -> list[str]:
+    """Assessments and procedures: only what a code file names; the rest is counted.
+
+    Sedation and coma scores are no consciousness of ICANS: under sedation they would make a grade.
+    """
+    column = "assessment_category" if table == "patient_assessments" else "procedure_code"
+    if not tables.has(table, column):
+        return []
+    join = tables.meanings(table, column, own(tables, table))
+    time = tables.at(table, "recorded_dttm", "procedure_billed_dttm")
+    word = f"coalesce(m.word, {tables.text(table, 'categorical_value')})"
+    return [rows(tables, table, join, time=time, measure="measure", value=tables.value(table, "numerical_value"),
+                 text=word, unit="usual")]  # fmt: skip
+
+
+def orphans(tables: Folder) -> None:
+    """Count rows of stays that `clif_hospitalization` does not know: they belong to nobody."""
+    for table in READ[2:]:
+        if tables.has(table, "hospitalization_id"):
+            count = tables.run(
+                table, f"select count(*) from {tables.scans[table]} anti join stay using (hospitalization_id)"
+            )[0][0]
+            if count:
+                tables.tally.skip(f"clif_{table}", "(hospitalization_id unknown)", int(count))

@@ -1,0 +1,160 @@
+"""Turns rows in any order into batches of whole patients, in ascending order, within bounded memory.
+
+Doors describe their rows to DuckDB; it sorts by a patient's rank (an integer: text sorts ten times
+slower) and spills to disk what does not fit. Names are put back after the sort.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tocsin.facts.columns import RAW
+
+if TYPE_CHECKING:
+    import duckdb
+
+#: Rows asked of DuckDB at a time.
+ROWS = 262_144
+
+
+@contextmanager
+def database(work: Path | None, memory: str = "800MB") -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB of our own: UTC, little memory, spilling into `work` or a folder that is removed after."""
+    import duckdb
+
+    with tempfile.TemporaryDirectory(dir=work, prefix="tocsin-") as scratch:
+        con = duckdb.connect()
+        try:
+            con.execute("set timezone = 'UTC'; set preserve_insertion_order = false")
+            con.execute(f"set memory_limit = '{memory}'; set temp_directory = {quoted(scratch)}")
+            con.execute("set enable_progress_bar = false")
+            yield con
+        finally:
+            con.close()
+
+
+def quoted(text: object) -> str:
+    """A SQL string literal."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def named(name: str) -> str:
+    """A SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def exact(column: str) -> str:
+    """SQL for a 32-bit float as the decimal that was written: seven significant digits.
+
+    Widened as it is, 0.1 becomes 0.10000000149, which is above a limit of 0.1.
+    """
+    wide = f"{column}::double"
+    digits = f"6 - floor(log10(abs(nullif({wide}, 0))))::int"
+    return f"coalesce(round({wide}, {digits}), {wide})"
+
+
+def number(column: str, kind: str) -> str:
+    """SQL for a numeric column of DuckDB type `kind` as a double; what is not finite is null."""
+    if kind == "FLOAT":
+        said = exact(column)
+    elif kind in ("VARCHAR", '"NULL"'):
+        said = f"try_cast({column} as double)"
+    else:
+        said = f"{column}::double"
+    return f"case when isfinite({said}) then {said} end" if kind in ("FLOAT", "DOUBLE", "VARCHAR") else said
+
+
+def instant(column: str, kind: str, timezone: str) -> str:
+    """SQL for a time of DuckDB type `kind`; one without a zone is wall-clock time in `timezone`."""
+    if kind == "TIMESTAMP WITH TIME ZONE":
+        return column
+    if kind in ("VARCHAR", '"NULL"'):
+        zoned = f"regexp_matches({column}, '(Z|[+-][0-9]{{2}}:?[0-9]{{2}})$')"
+        naive = f"timezone({quoted(timezone)}, try_cast({column} as timestamp))"
+        return f"case when {zoned} then try_cast({column} as timestamptz) else {naive} end"
+    return f"timezone({quoted(timezone)}, {column}::timestamp)"
+
+
+def stream(con: duckdb.DuckDBPyConnection, sql: str, rows: int = ROWS) -> pa.RecordBatchReader:
+    """Run a query and hand its result on batch by batch (the method's name changed with DuckDB 2)."""
+    relation = con.sql(sql)
+    if hasattr(relation, "to_arrow_reader"):
+        return relation.to_arrow_reader(rows)
+    return relation.fetch_arrow_reader(rows)
+
+
+def ranked(con: duckdb.DuckDBPyConnection, ids: str) -> pa.Array:
+    """Make the table `person(p, patient_id)` of all ids that `ids` selects; returns them by rank.
+
+    Ranks follow the order of the text, byte by byte, as batches must.
+    """
+    con.execute(
+        "create or replace temp table person as select (row_number() over (order by patient_id) - 1)::int as p, "
+        f"patient_id from (select distinct patient_id::varchar as patient_id from ({ids})) where patient_id is not null"
+    )
+    reader = stream(con, "select patient_id from person order by p")
+    return pa.chunked_array([batch.column(0) for batch in reader], pa.string()).combine_chunks()
+
+
+def whole_patients(
+    con: duckdb.DuckDBPyConnection, sql: str, patients: pa.Array
+) -> Iterator[pa.RecordBatch]:
+    """Batches of raw facts from a query with column `p` in place of `patient_id`, sorted by `p`."""
+    held: list[pa.RecordBatch] = []
+    for batch in stream(con, sql):
+        if batch.num_rows == 0:
+            continue
+        ranks = batch.column("p")
+        last = ranks[-1].as_py()
+        first_of_last = pc.index(ranks, last).as_py()
+        if first_of_last > 0:
+            held.append(batch.slice(0, first_of_last))
+            yield from _raw(held, patients)
+            held = []
+        elif held and held[-1].column("p")[-1].as_py() != last:
+            yield from _raw(held, patients)
+            held = []
+        held.append(batch.slice(first_of_last))
+    if held:
+        yield from _raw(held, patients)
+
+
+def _raw(held: list[pa.RecordBatch], patients: pa.Array) -> Iterator[pa.RecordBatch]:
+    """The columns of raw facts, patients named again; texts stay dictionaries where DuckDB made them so."""
+    table = pa.Table.from_batches(held).combine_chunks()
+    columns: list[Any] = []
+    for field in RAW:
+        if field.name == "patient_id":
+            ranks = table.column("p").combine_chunks()
+            first = ranks[0].as_py()
+            # Ranks are consecutive within a batch, so a slice of the names is its whole dictionary.
+            names = patients.slice(first, ranks[-1].as_py() - first + 1)
+            column = pa.DictionaryArray.from_arrays(pc.subtract(ranks, ranks[0]), names)
+        elif field.name in table.column_names:
+            column = table.column(field.name)
+            if not pa.types.is_dictionary(column.type):
+                column = column.cast(field.type)
+            column = column.combine_chunks()
+        else:
+            column = pa.nulls(len(table), field.type)
+        columns.append(column)
+    yield pa.RecordBatch.from_arrays(columns, names=RAW.names)
+
+
+#: SQL for an age in years, whole by the calendar: `born` and `seen` are timestamps.
+AGE = (
+    "datesub('year', {born}, {seen}) + "
+    "date_diff('day', {born} + to_years(datesub('year', {born}, {seen})::int), {seen}) / 365.25"
+)
+
+
+def age(born: str, seen: str) -> str:
+    """SQL for the age in years at `seen`; whole on a birthday, so that age limits fall where they should."""
+    return AGE.format(born=f"({born})::timestamp", seen=f"({seen})::timestamp")
