@@ -29,15 +29,18 @@ RAW = pa.schema([
 SCHEMA = RAW.append(pa.field("weight", pa.float64()))
 METADATA = {b"tocsin": b"facts/1"}
 #: A row that is read but whose patient is not yet complete. `pending` is the power of body weight its value still
-#: lacks, `charted` the number and unit as written, for the message if no weight is found.
+#: lacks; `charted_value` and `charted_unit` are then what was written, for the message if no weight is found.
 READ = pa.schema([
     *RAW,
     ("weight", pa.float64()),
     ("file", pa.string()),
     ("row", pa.int64()),
     ("pending", pa.int8()),
-    ("charted", pa.string()),
+    ("charted_value", pa.float64()),
+    ("charted_unit", pa.string()),
 ])
+#: Columns of few distinct texts: between the two steps they travel as codes.
+CODED = ("patient_id", "measure", "text", "unit", "method", "file", "charted_unit")
 #: What was not taken as written. `kind` is `rejected`, or `kept-as-running`, `kept-as-given`, `kept-without-limits`
 #: where the row itself stays; `row` counts data rows from 1, without the header.
 REJECTS = pa.schema([

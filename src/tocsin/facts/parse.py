@@ -47,8 +47,19 @@ class Coded:
         """The texts again."""
         if not self.words:
             return pa.nulls(len(self.codes), pa.string())
-        places = pa.array(self.codes.astype(np.int32), mask=self.codes < 0)
-        return pc.take(pa.array(self.words, pa.string()), places)
+        return pc.take(pa.array(self.words, pa.string()), self.places(), boundscheck=False)
+
+    def encoded(self) -> pa.DictionaryArray:
+        """The texts as an Arrow dictionary."""
+        return pa.DictionaryArray.from_arrays(self.places(), pa.array(self.words, pa.string()))
+
+    def places(self) -> pa.Array:
+        absent = self.codes < 0
+        return pa.array(self.codes.astype(np.int32), mask=absent if np.any(absent) else None)
+
+    def take(self, places: Any) -> Coded:
+        """Rows by place."""
+        return Coded(self.codes[places], self.words)
 
 
 def coded(column: Any, length: int) -> Coded:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.facts.columns import REJECTS
-from tocsin.facts.parse import Ints, flat
+from tocsin.facts.parse import Coded, Ints, flat
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,31 +48,33 @@ class Problems:
         """Row for row the kind of the problem, as text ("" = none)."""
         return np.array(["", *(problem.kind for problem in self.known)])[self.first]
 
-    def table(self, columns: Mapping[str, pa.Array]) -> pa.Table:
+    def table(self, columns: Mapping[str, Any]) -> pa.Table:
         """The rejects; `columns` holds the rows as written, whole, under the names of `REJECTS`."""
         places = np.flatnonzero(self.first)
         if not len(places):
             return REJECTS.empty_table()
         which = pa.array(self.first[places] - 1)
-        taken = {name: written(pc.take(flat(column), pa.array(places))) for name, column in columns.items()}
+        taken = {name: written(column, places) for name, column in columns.items()}
         for part in ("kind", "what", "why", "fix"):
             taken[part] = pc.take(pa.array([getattr(problem, part) for problem in self.known], pa.string()), which)
         absent = pa.nulls(len(places), pa.string())
         return pa.table([taken.get(name, absent) for name in REJECTS.names], schema=REJECTS)
 
 
-def written(array: pa.Array) -> pa.Array:
-    """A column as a person would have written it."""
+def written(column: Any, places: Ints) -> pa.Array:
+    """Some rows of a column as a person would have written them."""
+    if isinstance(column, Coded):
+        return column.take(places).array()
+    array = pc.take(flat(column), pa.array(places))
     if pa.types.is_dictionary(array.type):
         array = array.cast(array.type.value_type)
     if pa.types.is_timestamp(array.type):
-        text = pc.strftime(array.cast(pa.timestamp("us", array.type.tz), safe=False), "%Y-%m-%dT%H:%M:%S")
-        return pc.binary_join_element_wise(text, "Z" if array.type.tz == "UTC" else "", "") if array.type.tz else text
+        zone = array.type.tz
+        text = pc.strftime(array.cast(pa.timestamp("us", "UTC" if zone else None), safe=False), "%Y-%m-%dT%H:%M:%S")
+        return pc.binary_join_element_wise(text, "Z", "") if zone else text
     if pa.types.is_floating(array.type):
         return pa.array([None if x is None or x != x else f"{x:.12g}" for x in array.to_pylist()], pa.string())
-    if pa.types.is_int64(array.type):
-        return array
-    return array.cast(pa.string())
+    return array if pa.types.is_int64(array.type) else array.cast(pa.string())
 
 
 def message(reject: Mapping[str, Any]) -> str:

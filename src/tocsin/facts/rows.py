@@ -98,7 +98,7 @@ class _Reading:
         row = given.get("row")
         self.row = pa.array(np.arange(first, first + length)) if row is None else row.cast(pa.int64())
         file = given.get("file")
-        self.file = pa.repeat(pa.scalar(source, pa.string()), length) if file is None else file.cast(pa.string())
+        self.file = Coded(np.zeros(length, np.int64), [source]).encoded() if file is None else file
 
     def text(self, name: str) -> Coded:
         return coded(self.given.get(name), self.length)
@@ -329,19 +329,22 @@ class _Reading:
             if np.any(where):
                 self.saying[where] = self.say(word)
         empty = np.isnan(value)
-        unit_codes, unit_words = self.out_units(empty)
         pending = np.where(empty, 0, self.pending).astype(np.int8)
+        unasked = pending == 0
+        units = self.text("unit") if np.any(pending) else Coded(np.full(self.length, -1, np.int64), [])
         out = {
-            "patient_id": self.patient.array(), "measure": self.measure.array(),
+            "patient_id": self.patient.encoded(), "measure": self.measure.encoded(),
             "time": instant_array(self.time), "value": pa.array(value, mask=empty),
-            "text": Coded(self.saying, list(self.said)).array(), "unit": Coded(unit_codes, unit_words).array(),
+            "text": Coded(self.saying, list(self.said)).encoded(), "unit": self.out_units(empty).encoded(),
             "end": instant_array(self.end, self.no_end), "recorded": instant_array(self.recorded, self.no_record),
             **{name: pa.array(limit, mask=np.isnan(limit) | doseless) for name, limit in self.ref.items()},
-            **{name: self.plain(name) for name in ("method", "source", "replaces")},
+            "method": self.text("method").encoded(),
+            **{name: self.plain(name) for name in ("source", "replaces")},
             "weight": pa.nulls(self.length, pa.float64()), "file": self.file, "row": self.row,
-            "pending": pa.array(pending), "charted": self.charted(pending),
+            "pending": pa.array(pending), "charted_value": pa.array(self.raw_value, mask=unasked),
+            "charted_unit": Coded(np.where(unasked, -1, units.codes), units.words).encoded(),
         }
-        rows = pa.table([out[name] for name in READ.names], schema=READ)
+        rows = pa.table([out[name] for name in READ.names], names=READ.names)
         if np.any(dropped):
             rows = rows.filter(pa.array(~dropped))
         if not len(self.problems.known):
@@ -351,7 +354,7 @@ class _Reading:
             if name in self.given
         }})
 
-    def out_units(self, empty: Flags) -> tuple[Ints, list[str]]:
+    def out_units(self, empty: Flags) -> Coded:
         words: dict[str, int] = {}
         codes = [-1 if unit is None else words.setdefault(unit, len(words)) for unit in self.units_out]
         at = np.array(codes, np.int64)[self.unit_at]
@@ -359,27 +362,13 @@ class _Reading:
             # A stopped infusion is 0 in the measure's own unit whatever was charted beside it.
             own = [words.setdefault((m.unit or "1") if m else "1", len(words)) for m in self.known]
             at[self.zero_of] = np.array(own)[self.measure.codes[self.zero_of]]
-        return np.where(empty, -1, at), list(words)
+        return Coded(np.where(empty, -1, at), list(words))
 
     def plain(self, name: str) -> pa.Array:
         array = self.given.get(name)
         if array is None or pa.types.is_null(array.type):
             return pa.nulls(self.length, pa.string())
-        if name != "method" and pa.types.is_string(array.type):
-            return array
-        return coded(array, self.length).array()
-
-    def charted(self, pending: Any) -> pa.Array:
-        """Number and unit as written, for the few rows that still need a weight."""
-        places = np.flatnonzero(pending)
-        if not len(places):
-            return pa.nulls(self.length, pa.string())
-        units = self.text("unit")
-        texts = np.full(self.length, None, object)
-        for place in places.tolist():
-            unit = units.words[units.codes[place]] if units.codes[place] >= 0 else ""
-            texts[place] = f"{self.raw_value[place]:.12g}\t{unit}"
-        return pa.array(texts, pa.string())
+        return array if pa.types.is_string(array.type) else coded(array, self.length).array()
 
 
 def instant_array(values: Ints, absent: Flags | None = None) -> pa.Array:

@@ -11,14 +11,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.definitions.load import Library
+from tocsin.definitions.schema import Measure
 from tocsin.facts import meaning
-from tocsin.facts.columns import INSTANT, METADATA, READ, REJECTS, SCHEMA, Canonical, FactsError
+from tocsin.facts.columns import CODED, INSTANT, METADATA, READ, REJECTS, SCHEMA, Canonical, FactsError
 from tocsin.facts.parse import Coded, Floats, Ints, coded, flat
 from tocsin.facts.rejects import Problem, Problems
 from tocsin.facts.rows import read_rows
 from tocsin.facts.weights import NEVER, Charted, weights_for
 
 HOUR = 3_600_000_000
+#: The columns of `READ` on their way: texts as codes, the rest as Arrow arrays.
+Lot = dict[str, Any]
 
 
 def canonical(
@@ -70,86 +73,96 @@ def settle(rows: pa.Table, *, lib: Library) -> Canonical:
     """Finish read rows (schema `READ`) of whole patients: order them, drop duplicates, find rates by weight."""
     if not rows.num_rows:
         return Canonical(SCHEMA.with_metadata(METADATA).empty_table(), REJECTS.empty_table())
-    columns = {name: flat(rows.column(name)) for name in READ.names}
-    patient, patients = ranked(columns["patient_id"])
-    measure, measures = ranked(columns["measure"])
-    time = flat(columns["time"]).cast(pa.int64()).to_numpy()
-    order = place_in_order(patient, time, measure, len(measures))
-    if order is not None:
-        columns = {name: taken(column, order) for name, column in columns.items()}
-        patient, time, measure = patient[order], time[order], measure[order]
-    keep = without_twins(columns, patient, time, measure)
-    if keep is not None:
-        columns = {name: taken(column, keep) for name, column in columns.items()}
-        patient, time, measure = patient[keep], time[keep], measure[keep]
-    rejects = REJECTS.empty_table()
-    infusion = np.array([lib.measures[name].kind == "infusion" for name in measures])[measure]
-    pending = columns["pending"].to_numpy()
-    if np.any(infusion) or np.any(pending):
-        rejects = by_weight(columns, lib, patient, time, measures, measure, infusion | (pending != 0))
-    columns["source"] = named_sources(columns)
-    return Canonical(pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA.with_metadata(METADATA)), rejects)
+    lot: Lot = {
+        name: coded(rows.column(name), rows.num_rows) if name in CODED else flat(rows.column(name))
+        for name in READ.names
+    }
+    for name in ("patient_id", "measure"):
+        lot[name] = ranked(lot[name])
+    for arrange in (place_in_order, without_twins):
+        order = arrange(lot)
+        if order is not None:
+            lot = {name: taken(column, order) for name, column in lot.items()}
+    lot["source"] = named_sources(lot)
+    rejects = by_weight(lot, lib)
+    columns = {name: lot[name].array() if isinstance(lot[name], Coded) else lot[name] for name in SCHEMA.names}
+    return Canonical(pa.table(columns, schema=SCHEMA.with_metadata(METADATA)), rejects)
 
 
-def ranked(column: Any) -> tuple[Ints, list[str]]:
-    """Texts without gaps as their place in alphabetical (byte) order."""
-    texts = coded(column, len(column))
+def ranked(texts: Coded) -> Coded:
+    """The same texts with codes in alphabetical (byte) order."""
     words = sorted(texts.words, key=str.encode)
     if words == texts.words:
-        return texts.codes, words
+        return texts
     place = {word: rank for rank, word in enumerate(words)}
-    return np.array([place[word] for word in texts.words])[texts.codes], words
+    return Coded(np.array([place[word] for word in texts.words])[texts.codes], words)
 
 
-def taken(column: pa.Array, places: Ints) -> pa.Array:
+def taken(column: Any, places: Ints) -> Any:
     """Rows of a column by place."""
+    if isinstance(column, Coded):
+        return column.take(places)
     if column.null_count == len(column):
         return pa.nulls(len(places), column.type)
     return pc.take(column, pa.array(places), boundscheck=False)
 
 
-def place_in_order(patient: Ints, time: Ints, measure: Ints, measures: int) -> Ints | None:
+def micros(column: pa.Array) -> Ints:
+    """Instants without gaps as microseconds."""
+    result: Ints = column.cast(pa.int64()).to_numpy()
+    return result
+
+
+def place_in_order(lot: Lot) -> Ints | None:
     """The order by patient, time and measure; None where the rows have it already."""
-    order: Ints | None = None
-    step, later = np.diff(patient), np.diff(time)
-    if np.any(step < 0) or np.any((step == 0) & (later < 0)):
-        order = np.lexsort((time, patient))
-        patient, time, measure = patient[order], time[order], measure[order]
-        step, later = np.diff(patient), np.diff(time)
-    group = np.concatenate([[0], np.cumsum((step != 0) | (later != 0))])
-    key = group * measures + measure
-    if np.all(key[1:] >= key[:-1]):
-        return order
-    inner = np.argsort(key, kind="stable")
-    return inner if order is None else order[inner]
+    patient, measure, time = lot["patient_id"], lot["measure"], micros(lot["time"])
+    since = time - time.min()
+    # Charts keep minutes or seconds: in those, patient, time and measure fit one integer, which sorts fastest.
+    tick = next(tick for tick in (60_000_000, 1_000_000, 1_000, 1) if not np.any(since % tick))
+    span, kinds = int(since.max()) // tick + 1, max(len(measure.words), 1)
+    if len(patient.words) * span * kinds < 2**62:
+        key = (patient.codes * span + since // tick) * kinds + measure.codes
+        return None if np.all(key[1:] >= key[:-1]) else np.argsort(key)
+    return np.lexsort((measure.codes, time, patient.codes))
 
 
-def without_twins(columns: Mapping[str, pa.Array], patient: Ints, time: Ints, measure: Ints) -> Ints | None:
+def without_twins(lot: Lot) -> Ints | None:
     """Places of the rows to keep, in an order that does not depend on theirs; None = all as they are.
 
     Rows of one patient, time and measure are put in order of all their columns; equal ones are one fact. A row that
     names no source is named after its file and row, which makes it no other fact than its twin.
     """
-    same = (np.diff(patient) == 0) & (np.diff(time) == 0) & (np.diff(measure) == 0)
+    same = np.ones(len(lot["time"]) - 1, bool)
+    for values in (lot["patient_id"].codes, micros(lot["time"]), lot["measure"].codes):
+        same &= values[1:] == values[:-1]
     if not np.any(same):
         return None
     crowd = np.concatenate([same, [False]]) | np.concatenate([[False], same])
     places = np.flatnonzero(crowd)
     group = np.concatenate([[0], np.cumsum(~same)])[places]
-    said = [name for name in READ.names if name not in ("patient_id", "time", "measure", "weight", "file", "row")]
-    said = [name for name in said if columns[name].null_count < len(columns[name])]
-    part = pa.table({"group": group, **{name: taken(columns[name], places) for name in (*said, "file", "row")}})
-    keys = ["group", *said, "file", "row"]
-    order = pc.sort_indices(part, sort_keys=[(name, "ascending") for name in keys])
-    part = part.take(order)
+    part = {"group": pa.array(group)}
+    for name in READ.names:
+        if name in ("patient_id", "time", "measure", "weight"):
+            continue
+        column = taken(lot[name], places)
+        column = column.array() if isinstance(column, Coded) else column
+        if column.null_count < len(column):
+            part[name] = column
+    order = pc.sort_indices(pa.table(part), sort_keys=[(name, "ascending") for name in sorted(part, key=_last)])
     twin = np.ones(len(places) - 1, bool)
-    for name in ("group", *said):
-        twin &= equal_to_next(flat(part.column(name)))
-    keep = np.arange(len(patient))
+    for name in part:
+        if name not in ("file", "row"):
+            twin &= equal_to_next(pc.take(part[name], order))
+    keep = np.arange(len(lot["time"]))
     keep[places] = places[order.to_numpy()]
-    lost = np.zeros(len(patient), bool)
+    lost = np.zeros(len(keep), bool)
     lost[places[1:]] = twin
     return keep[~lost]
+
+
+def _last(name: str) -> int:
+    """Group first; where a row stood comes last, so that it decides only between twins."""
+    return -1 if name == "group" else READ.names.index(name)
 
 
 def equal_to_next(column: pa.Array) -> Any:
@@ -159,49 +172,42 @@ def equal_to_next(column: pa.Array) -> Any:
     return pc.coalesce(pc.equal(a, b), both).to_numpy(zero_copy_only=False)
 
 
-def by_weight(
-    columns: dict[str, pa.Array], lib: Library, patient: Ints, time: Ints, measures: list[str], measure: Ints, asks: Any,
-) -> pa.Table:
+def by_weight(lot: Lot, lib: Library) -> pa.Table:
     """Fill `weight`, finish values that lack it, and keep as running (or given) what has none; returns the rejects."""
-    recorded = coalesced(columns["recorded"], time)
-    value = columns["value"].to_numpy(zero_copy_only=False).astype(np.float64)
-    rows = np.flatnonzero(asks)
+    measure, patient, power = lot["measure"], lot["patient_id"].codes, lot["pending"].to_numpy()
+    infusion = np.array([name in lib.measures and lib.measures[name].kind == "infusion" for name in measure.words])[measure.codes]
+    rows = np.flatnonzero(infusion | (power != 0))
+    if not len(rows):
+        return REJECTS.empty_table()
+    time = micros(lot["time"])
+    recorded = coalesced(lot["recorded"], time)
+    value = lot["value"].to_numpy(zero_copy_only=False).astype(np.float64)
     weight = np.full(len(time), np.nan)
-    if "weight" in measures:
-        charted = charted_weights(columns, patient, time, recorded, measure == measures.index("weight"), value)
+    if "weight" in measure.words:
+        charted = charted_weights(lot, time, recorded, value)
         hold = round((lib.measure("weight").hold_hours or 1e6) * HOUR)
         weight[rows] = weights_for(charted, patient[rows], time[rows], recorded[rows], hold)
-    columns["weight"] = pa.array(weight, mask=np.isnan(weight))
-    power = columns["pending"].to_numpy()
+    lot["weight"] = pa.array(weight, mask=np.isnan(weight))
     waiting = np.flatnonzero(power)
     if not len(waiting):
         return REJECTS.empty_table()
     value[waiting] *= weight[waiting] ** power[waiting].astype(np.float64)
-    return finish(columns, lib, value, waiting, measures, measure)
+    return finish(lot, lib, value, waiting)
 
 
-def finish(
-    columns: dict[str, pa.Array], lib: Library, value: Floats, waiting: Ints, measures: list[str], measure: Ints
-) -> pa.Table:
-    """Put the finished values in, and say which could not be."""
+def finish(lot: Lot, lib: Library, value: Floats, waiting: Ints) -> pa.Table:
+    """Put the values that a weight finished in, and say which could not be."""
     problems = Problems(np.zeros(len(value), np.int64))
+    measure = lot["measure"]
     mine = np.zeros(len(value), bool)
     mine[waiting] = True
-    texts = coded(columns["text"], len(value))
-    saying, words = texts.codes.copy(), list(texts.words)
-    for place in np.unique(measure[waiting]).tolist():
-        definition = lib.measures[measures[place]]
-        rows = mine & (measure == place)
+    saying, words = lot["text"].codes.copy(), list(lot["text"].words)
+    for place in np.unique(measure.codes[waiting]).tolist():
+        definition = lib.measures[measure.words[place]]
+        rows = mine & (measure.codes == place)
         infusion = definition.kind == "infusion"
-        kept = "running" if infusion else "given"
         none = rows & np.isnan(value)
-        problems.mark(none, Problem(
-            f"cannot become {definition.unit}: no weight was charted by then",
-            f"the rate per kilogram is not known; {meaning.STAYS.format(kept)}"
-            + (", which widens `up_to` where dose matters" if infusion else ""),
-            "add a `weight` row in kg at or before it (method `dosing` for the weight the pump was set to)",
-            f"kept-as-{kept}",
-        ))
+        problems.mark(none, no_weight(definition))
         low, high = meaning.limits(definition)
         outside = rows & ((value < low) | (value > high))
         problems.mark(outside, meaning.impossible(definition))
@@ -211,57 +217,62 @@ def finish(
                 saying[where] = words.index(word)
         value[none | outside] = np.nan
     empty = np.isnan(value)
-    columns["value"] = pa.array(value, mask=empty)
-    columns["text"] = Coded(saying, words).array()
-    columns["unit"] = pc.if_else(pa.array(empty & mine), pa.scalar(None, pa.string()), columns["unit"])
-    written = pc.split_pattern(columns["charted"], "\t")
-    return problems.table({
-        **{name: columns[name] for name in ("file", "row", "patient_id", "time", "measure")},
-        "value": pc.list_element(written, 0), "unit": pc.list_element(written, 1),
-    }) if np.any(problems.first) else REJECTS.empty_table()
+    lot["value"] = pa.array(value, mask=empty)
+    lot["text"] = Coded(saying, words)
+    lot["unit"] = Coded(np.where(empty, -1, lot["unit"].codes), lot["unit"].words)
+    named = {name: lot[name] for name in ("file", "row", "patient_id", "time", "measure")}
+    return problems.table({**named, "value": lot["charted_value"], "unit": lot["charted_unit"]})
+
+
+def no_weight(measure: Measure) -> Problem:
+    """The problem of a dose per kilogram that cannot be known."""
+    infusion = measure.kind == "infusion"
+    kept = "running" if infusion else "given"
+    return Problem(
+        f"cannot become {measure.unit}: no weight was charted by then",
+        f"the rate per kilogram is not known; {meaning.STAYS.format(kept)}"
+        + (", which widens `up_to` where dose matters" if infusion else ""),
+        "add a `weight` row in kg at or before it (method `dosing` for the weight the pump was set to)",
+        f"kept-as-{kept}",
+    )
 
 
 def coalesced(column: pa.Array, otherwise: Ints) -> Ints:
     """Instants as microseconds, `otherwise` where there is none."""
     if column.null_count == len(column):
         return otherwise
-    whole = column.cast(pa.int64())
     if not column.null_count:
-        result: Ints = whole.to_numpy()
-        return result
+        return micros(column)
     absent = column.is_null().to_numpy(zero_copy_only=False)
-    return np.where(absent, otherwise, pc.fill_null(whole, 0).to_numpy())
+    return np.where(absent, otherwise, micros(pc.fill_null(column.cast(pa.int64()), 0)))
 
 
-def charted_weights(
-    columns: Mapping[str, pa.Array], patient: Ints, time: Ints, recorded: Ints, is_weight: Any, value: Floats
-) -> Charted:
+def charted_weights(lot: Lot, time: Ints, recorded: Ints, value: Floats) -> Charted:
     """The weights that can serve: plain numbers, with the time at which a correction of each was known."""
-    silent = columns["text"].is_null().to_numpy(zero_copy_only=False)
-    rows = np.flatnonzero(is_weight & silent & ~np.isnan(value))
-    dosing = coded(columns["method"].take(pa.array(rows)), len(rows))
+    measure, patient, method = lot["measure"], lot["patient_id"].codes, lot["method"]
+    plain = (measure.codes == measure.words.index("weight")) & (lot["text"].codes < 0) & ~np.isnan(value)
+    rows = np.flatnonzero(plain)
+    dosing = method.words.index("dosing") if "dosing" in method.words else -2
     gone = np.full(len(rows), NEVER)
-    if columns["replaces"].null_count < len(columns["replaces"]):
-        corrections = np.flatnonzero(~columns["replaces"].is_null().to_numpy(zero_copy_only=False))
-        names = columns["replaces"].take(pa.array(corrections)).to_pylist()
+    if lot["replaces"].null_count < len(lot["replaces"]):
+        corrections = np.flatnonzero(~lot["replaces"].is_null().to_numpy(zero_copy_only=False))
+        names = taken(lot["replaces"], corrections).to_pylist()
         known: dict[tuple[int, str], int] = {}
         for row, name in zip(corrections.tolist(), names, strict=True):
             key = (int(patient[row]), name)
             known[key] = min(known.get(key, NEVER), int(recorded[row]))
-        sources = columns["source"].take(pa.array(rows)).to_pylist()
-        gone = np.array(
-            [known.get((int(patient[row]), name), NEVER) for row, name in zip(rows, sources, strict=True)], np.int64
-        )
-    code = dosing.words.index("dosing") if "dosing" in dosing.words else -2
-    return Charted(patient[rows], time[rows], recorded[rows], gone, value[rows], dosing.codes == code)
+        sources = taken(lot["source"], rows).to_pylist()
+        keys = zip(patient[rows].tolist(), sources, strict=True)
+        gone = np.array([known.get(key, NEVER) for key in keys], np.int64)
+    return Charted(patient[rows], time[rows], recorded[rows], gone, value[rows], method.codes[rows] == dosing)
 
 
-def named_sources(columns: Mapping[str, pa.Array]) -> pa.Array:
+def named_sources(lot: Lot) -> pa.Array:
     """`source`, or the file and row a fact stood in."""
-    source = columns["source"]
+    source = lot["source"]
     if not source.null_count:
         return source
-    own = pc.binary_join_element_wise(columns["file"], columns["row"].cast(pa.string()), ":")
+    own = pc.binary_join_element_wise(lot["file"].array(), lot["row"].cast(pa.string()), ":")
     return own if source.null_count == len(source) else pc.coalesce(source, own)
 
 
