@@ -15,7 +15,7 @@ import pyarrow as pa
 from tocsin.definitions.schema import TocsinError
 from tocsin.sources.codes import Codes, Meaning
 from tocsin.sources.folder import Folder, files
-from tocsin.sources.ordering import database, ranked, whole_patients
+from tocsin.sources.ordering import database, ranked, sign, whole_patients, written
 
 if TYPE_CHECKING:
     from tocsin.definitions.load import Library
@@ -94,7 +94,7 @@ def raw_batches(
         if any(tables.naive(table, *tables.columns[table]) for table in READ[2:8] if table in tables.scans):
             tally.notes.append(f"CLIF times without a zone were read as {timezone}")
         orphans(tables)
-        yield from whole_patients(con, f"select * from ({' union all by name '.join(parts)}) order by p", patients)
+        yield from whole_patients(con, parts, patients)
 
 
 def own(tables: Folder, table: str, known: dict[str, Meaning] | None = None, drugs: bool = False):  # type: ignore[no-untyped-def]
@@ -112,7 +112,7 @@ def rows(tables: Folder, table: str, join: str, where: str = "true", **columns: 
     """SQL of the facts of one table."""
     listed = ", ".join(f'{sql} as "{name.strip("_")}"' for name, sql in columns.items())
     return (
-        f"select p, {listed}, {tables.source(table)} as source from {tables.scans[table]} "
+        f"select p, {listed}, {tables.source(table)} from {tables.scans[table]} "
         f"join stay using (hospitalization_id) {join} where {where}"
     )
 
@@ -146,12 +146,10 @@ def labs(tables: Folder) -> list[str]:
     join = tables.meanings("labs", "lab_category", own(tables, "labs", known))
     charted = tables.text("labs", "lab_value")
     value = tables.value("labs", "lab_value_numeric")
-    sign = f"case when left(ltrim({charted}), 1) in ('<', '>') then left(ltrim({charted}), 1) end"
-    parsed = f"try_cast(regexp_extract({charted}, '^\\s*[<>]?=?\\s*(-?[0-9]+\\.?[0-9]*)', 1) as double)"
-    value = f"coalesce({value}, {parsed})"
+    value = f"coalesce({value}, {written(charted)})"
     return [
         rows(tables, "labs", join, time=tables.at("labs", "lab_collect_dttm", "lab_result_dttm"), measure="measure",
-             value=value, text=f"case when {value} is null then {charted} else {sign} end",
+             value=value, text=f"case when {value} is null then {charted} else {sign(charted)} end",
              unit=f"coalesce(trim({tables.text('labs', 'reference_unit')}, ' \t'), usual)",
              recorded=tables.at("labs", "lab_result_dttm"))
     ]  # fmt: skip
@@ -264,7 +262,7 @@ def people(tables: Folder) -> list[str]:
     if tables.has("patient", "sex_category"):
         sex = tables.text("patient", "sex_category")
         parts.append(
-            f"select p, seen as time, 'sex'::measure as measure, {sex} as text, {tables.source('patient')} as source "
+            f"select p, seen as time, 'sex'::measure as measure, {sex} as text, {tables.source('patient')} "
             f"from {tables.scans['patient']} c join person on person.patient_id = c.patient_id::varchar join "
             f"(select p, min({time}) as seen from {tables.scans[table]} join stay using (hospitalization_id) group by 1) "
             f"using (p) where {sex} is not null"
@@ -281,7 +279,7 @@ def deaths(tables: Folder) -> list[str]:
     if tables.has("patient", "death_dttm"):
         parts.append(
             f"select p, {tables.at('patient', 'death_dttm')} as time, 'death'::measure as measure, 'unknown' as text, "
-            f"{tables.source('patient')} as source from {tables.scans['patient']} c "
+            f"{tables.source('patient')} from {tables.scans['patient']} c "
             "join person on person.patient_id = c.patient_id::varchar "
             f"where {tables.at('patient', 'death_dttm')} is not null and p not in "
             f"(select p from {tables.scans[table]} join stay using (hospitalization_id) where {expired})"

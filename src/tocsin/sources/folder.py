@@ -109,9 +109,8 @@ class Folder:
         return any(kind in ("TIMESTAMP", "DATE", "TIMESTAMP_NS", "TIMESTAMP_S", "TIMESTAMP_MS") for kind in kinds)
 
     def source(self, table: str) -> str:
-        """SQL for where a row came from, such as clif_vitals.parquet:14."""
-        label = self.labels[table]
-        return f"{quoted(label + ':')} || row" if "file_row_number" in self.columns[table] else quoted(label)
+        """SQL for where a row came from, such as clif_vitals.parquet and 14."""
+        return f"{quoted(self.labels[table])} as file, row"
 
     def meanings(
         self, table: str, column: str, say: Callable[[str], Meaning | None], where: str = "true", label: str = ""

@@ -7,10 +7,10 @@ slower) and spills to disk what does not fit. Names are put back after the sort.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -71,6 +71,17 @@ def number(column: str, kind: str) -> str:
     return f"case when isfinite({said}) then {said} end" if kind in ("FLOAT", "DOUBLE", "VARCHAR") else said
 
 
+def sign(column: str) -> str:
+    """SQL for the comparator a written result begins with: `<`, `>` or null."""
+    first = f"left(ltrim({column}), 1)"
+    return f"case when {first} in ('<', '>') then {first} end"
+
+
+def written(column: str) -> str:
+    """SQL for the number in a written result such as `<0.1` or `1.4`; null where it is a sentence."""
+    return f"try_cast(regexp_extract({column}, '^\\s*[<>]?=?\\s*(-?[0-9]+\\.?[0-9]*)\\.?\\s*$', 1) as double)"
+
+
 def instant(column: str, kind: str, timezone: str) -> str:
     """SQL for a time of DuckDB type `kind`; one without a zone is wall-clock time in `timezone`."""
     if kind == "TIMESTAMP WITH TIME ZONE":
@@ -104,48 +115,85 @@ def ranked(con: duckdb.DuckDBPyConnection, ids: str) -> pa.Array:
 
 
 def whole_patients(
-    con: duckdb.DuckDBPyConnection, sql: str, patients: pa.Array
+    con: duckdb.DuckDBPyConnection, parts: Sequence[str], patients: pa.Array
 ) -> Iterator[pa.RecordBatch]:
-    """Batches of raw facts from a query with column `p` in place of `patient_id`, sorted by `p`."""
+    """Batches of raw facts from queries with the rank `p` in place of `patient_id`, sorted by it.
+
+    Of the raw columns a query names those it has; instead of `source` it may give `file` and `row`,
+    which are joined after the sort (a text of its own for every row would double the cost of it).
+    """
+    if not parts:
+        return
+    union = " union all by name ".join(parts)
+    names = {row[0] for row in con.execute(f"describe {union}").fetchall()}
+    columns = ["p"]
+    for name in (*RAW.names, "file", "row"):
+        if name not in names:
+            continue
+        if name in ("unit", "method", "file"):
+            columns.append(f"{named(name)}::{_words(con, union, name)} as {named(name)}")
+        else:
+            columns.append(named(name))
+    yield from _cut(stream(con, f"select {', '.join(columns)} from ({union}) order by p"), patients)
+
+
+def _words(con: duckdb.DuckDBPyConnection, union: str, column: str) -> str:
+    """A type for a column of few texts: its rows then sort and travel as small integers."""
+    query = f"select distinct {column}::varchar from ({union}) where {column} is not null order by 1"
+    words = [row[0] for row in con.execute(query).fetchall()]
+    if len(words) > 10_000:
+        return "varchar"
+    con.execute(f"create type {column}_word as enum ({', '.join(map(quoted, words or ['']))})")
+    return f"{column}_word"
+
+
+def _cut(reader: pa.RecordBatchReader, patients: pa.Array) -> Iterator[pa.RecordBatch]:
+    """Cut sorted batches where the patient changes; nobody is in two of them."""
     held: list[pa.RecordBatch] = []
-    for batch in stream(con, sql):
+    for batch in reader:
         if batch.num_rows == 0:
             continue
         ranks = batch.column("p")
-        last = ranks[-1].as_py()
-        first_of_last = pc.index(ranks, last).as_py()
+        first_of_last = pc.index(ranks, ranks[-1]).as_py()
         if first_of_last > 0:
             held.append(batch.slice(0, first_of_last))
-            yield from _raw(held, patients)
-            held = []
-        elif held and held[-1].column("p")[-1].as_py() != last:
-            yield from _raw(held, patients)
+        if held and (first_of_last > 0 or held[-1].column("p")[-1] != ranks[-1]):
+            yield _raw(held, patients)
             held = []
         held.append(batch.slice(first_of_last))
     if held:
-        yield from _raw(held, patients)
+        yield _raw(held, patients)
 
 
-def _raw(held: list[pa.RecordBatch], patients: pa.Array) -> Iterator[pa.RecordBatch]:
+def _raw(held: list[pa.RecordBatch], patients: pa.Array) -> pa.RecordBatch:
     """The columns of raw facts, patients named again; texts stay dictionaries where DuckDB made them so."""
-    table = pa.Table.from_batches(held).combine_chunks()
-    columns: list[Any] = []
+    table = pa.Table.from_batches(held)
+    columns: list[pa.Array] = []
     for field in RAW:
         if field.name == "patient_id":
-            ranks = table.column("p").combine_chunks()
-            first = ranks[0].as_py()
-            # Ranks are consecutive within a batch, so a slice of the names is its whole dictionary.
-            names = patients.slice(first, ranks[-1].as_py() - first + 1)
-            column = pa.DictionaryArray.from_arrays(pc.subtract(ranks, ranks[0]), names)
+            columns.append(_patients(table.column("p").combine_chunks(), patients))
+        elif field.name == "source" and "row" in table.column_names:
+            columns.append(_sources(table.column("file"), table.column("row")))
         elif field.name in table.column_names:
             column = table.column(field.name)
-            if not pa.types.is_dictionary(column.type):
-                column = column.cast(field.type)
-            column = column.combine_chunks()
+            column = column if pa.types.is_dictionary(column.type) else column.cast(field.type)
+            columns.append(column.combine_chunks())
         else:
-            column = pa.nulls(len(table), field.type)
-        columns.append(column)
-    yield pa.RecordBatch.from_arrays(columns, names=RAW.names)
+            columns.append(pa.nulls(len(table), field.type))
+    columns = [each.combine_chunks() if isinstance(each, pa.ChunkedArray) else each for each in columns]
+    return pa.RecordBatch.from_arrays(columns, names=RAW.names)
+
+
+def _patients(ranks: pa.Array, patients: pa.Array) -> pa.DictionaryArray:
+    """Names for ranks; these are consecutive within a batch, so a slice of the names is the dictionary."""
+    names = patients.slice(ranks[0].as_py(), ranks[-1].as_py() - ranks[0].as_py() + 1)
+    return pa.DictionaryArray.from_arrays(pc.subtract(ranks, ranks[0]), names)
+
+
+def _sources(files: pa.ChunkedArray, rows: pa.ChunkedArray) -> pa.ChunkedArray:
+    """`clif_vitals.parquet:14`; without a row number (a CSV read in parallel) the file alone."""
+    names = files.cast(pa.string())
+    return pc.coalesce(pc.binary_join_element_wise(names, rows.cast(pa.string()), ":"), names)
 
 
 #: SQL for an age in years, whole by the calendar: `born` and `seen` are timestamps.
