@@ -1,0 +1,186 @@
+"""A scale through Ibis to SQL: the second, independent writing of what a definition means.
+
+Reads a canonical facts table where it lies (DuckDB and PostgreSQL are executed by the tests) and answers
+`patient_id, scale, start, end, grade, up_to, ambiguous`. `docs/grading.md` says what each word means.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ibis
+import pyarrow as pa
+
+from tocsin.definitions.load import Library, measures_of
+from tocsin.definitions.schema import Row, Scale
+from tocsin.grading.sql_findings import Findings
+from tocsin.grading.sql_readings import Chart, SqlCannotSay
+from tocsin.grading.sql_spans import FOREVER, Part, Spans, Table, number
+
+__all__ = ["SCHEMA", "SqlCannotSay", "grade"]
+
+INSTANT = pa.timestamp("us", tz="UTC")
+SCHEMA = pa.schema([
+    ("patient_id", pa.string()), ("scale", pa.string()), ("start", INSTANT), ("end", INSTANT),
+    ("grade", pa.int64()), ("up_to", pa.int64()), ("ambiguous", pa.bool_()),
+])
+
+
+def grade(con: Any, facts: Table, scale: Scale, lib: Library) -> pa.Table:
+    """Grade every patient of a canonical facts table under one scale, inside the engine.
+
+    Parameters
+    ----------
+    con   : an Ibis backend (DuckDB or PostgreSQL); temporary tables are made in it and dropped.
+    facts : the canonical facts there, as `tocsin facts` writes them (every value in its measure's unit).
+    scale : from `lib.scale(id)`.
+    lib   : the library the scale came from.
+
+    Returns
+    -------
+    A table of `SCHEMA`, by patient and start; `end` null is an open row. Neighbours differ in what is shown.
+
+    Raises
+    ------
+    SqlCannotSay : the scale uses a word this translation refuses, or the engine is one nobody has tried.
+    """
+    names = reachable(scale)
+    bench = Spans(con)
+    try:
+        chart = Chart(bench, facts, lib, read_by(scale, lib, names))
+        findings = Findings(bench, chart, scale)
+        graded = bench.keep(_graded(bench, findings, scale))
+        lapse = bench.keep(_last_change(bench, chart, findings, names))
+        return _table(con, bench, chart, graded, lapse, scale)
+    finally:
+        bench.close()
+
+
+def reachable(scale: Scale) -> list[str]:
+    """The findings that rows, judgements and flags rest on, in the order they are met."""
+    found: dict[str, None] = {}
+
+    def visit(name: str) -> None:
+        if name not in found:
+            found[name] = None
+            for other in scale.findings[name].names:
+                visit(other)
+
+    for row in scale.rows:
+        for name in (*row.all, *row.any, *row.none):
+            visit(name)
+    for name in (*[judgement.when for judgement in scale.judgements], *scale.flags.values()):
+        visit(name)
+    return list(found)
+
+
+def read_by(scale: Scale, lib: Library, names: list[str]) -> set[str]:
+    """Every measure these findings read, and those that decide how a reading stands."""
+    used: set[str] = set()
+    for name in names:
+        finding = scale.findings[name]
+        used.update(measures_of(finding, lib))
+        if finding.bound == "age-limit":
+            used.add("age")
+    used.update(held for name in list(used) if (held := lib.measure(name).held_with))
+    return used
+
+
+def _graded(bench: Spans, findings: Findings, scale: Scale) -> Table:
+    """(k, s, e, grade, up_to, ambiguous) over each universe."""
+    parts: list[Part] = [(findings.rule(row), _adds(row)) for row in scale.rows]
+    grades = sorted({row.grade for row in scale.rows}, reverse=True)
+    present = {name for _, adds in parts for name in adds}
+
+    def values(run: Table) -> dict[str, Any]:
+        def amount(name: str) -> Any:
+            return run[name] if name in present else ibis.literal(0)
+
+        grade: Any = ibis.cases(*[(amount(f"yes{at}") > 0, at) for at in grades], else_=0)
+        highest: Any = ibis.cases(*[(amount(f"may{at}") > 0, at) for at in grades], else_=0)
+        up_to = ibis.greatest(grade, highest)
+        open_grade = ibis.cases(
+            *[(grade == at, (amount(f"yes{at}") > 0) & (amount(f"firm{at}") == 0)) for at in grades], else_=False
+        )
+        open_up_to = ibis.cases(
+            *[(up_to == at, (amount(f"may{at}") > 0) & (amount(f"solid{at}") == 0)) for at in grades], else_=False
+        )
+        return {"grade": grade, "up_to": up_to, "ambiguous": number(open_grade | open_up_to)}
+
+    return bench.tile(parts, values)
+
+
+def _adds(row: Row) -> dict[str, str | int]:
+    """What a row counts towards while it lasts: yes and firm (not ambiguous), may and solid likewise."""
+    adds: dict[str, str | int] = {f"may{row.grade}": "hi"}
+    if not row.ambiguous:
+        adds[f"solid{row.grade}"] = "hi"
+    if not row.possible:
+        adds[f"yes{row.grade}"] = "lo"
+        if not row.ambiguous:
+            adds[f"firm{row.grade}"] = "lo"
+    return adds
+
+
+def _last_change(bench: Spans, chart: Chart, findings: Findings, names: list[str]) -> Table:
+    """(patient_id, last): the last instant after the first fact at which a finding changes."""
+    moves = []
+    for place, name in enumerate(names):
+        steps = findings[name]
+        for end, sign in (("s", 1), ("e", -1)):
+            moves.append(steps.select("k", t=steps[end], f=ibis.literal(place).cast("int64"),
+                                      lo=(steps.lo * sign).cast("int64"), hi=(steps.hi * sign).cast("int64")))
+    every = bench.keep(ibis.union(*moves, distinct=False))
+    keys = chart.keys.select("k", "patient_id", "first")
+    named = every.join(keys, "k")
+    named = named.filter((named.t > named["first"]) & (named.t < FOREVER))
+    # Both records of a patient meet at the first dose: what ends and begins alike there is no change.
+    net = named.group_by("patient_id", "f", "t").aggregate(lo=named.lo.sum(), hi=named.hi.sum())
+    changed = net.filter((net.lo != 0) | (net.hi != 0))
+    return changed.group_by("patient_id").aggregate(last=changed.t.max())
+
+
+def _table(con: Any, bench: Spans, chart: Chart, graded: Table, lapse: Table, scale: Scale) -> pa.Table:
+    """Join both records of a patient, end at the last change or death, merge equal neighbours."""
+    rows = graded.join(chart.keys.select("k", "patient_id"), "k")
+    people = chart.keys.select("patient_id", "died").distinct()
+    dead = chart.rows.filter((chart.rows.measure == "death") & (chart.rows.text == scale.fatal))
+    fatal = dead.group_by("patient_id").aggregate(fell=dead.t.min())
+    ends = people.left_join(lapse, "patient_id").drop("patient_id_right")
+    ends = ends.left_join(fatal, "patient_id").drop("patient_id_right")
+    # A death of what is graded follows the last state without a gap.
+    lapsed = ibis.ifelse(ends.fell.notnull(), FOREVER, ends["last"].fill_null(FOREVER))
+    ends = bench.keep(ends.select("patient_id", "fell", stop=ibis.least(lapsed, ends.died.fill_null(FOREVER))))
+    joined = rows.join(ends, "patient_id")
+    cut = joined.mutate(e=ibis.least(joined.e, joined.stop))
+    cut = cut.filter(cut.s < cut.e).select("patient_id", "s", "e", "grade", "up_to", "ambiguous")
+    fallen = ends.filter(ends.fell.notnull())
+    five = ibis.literal(5).cast("int64")
+    last = fallen.select("patient_id", s=fallen.fell, e=ibis.literal(FOREVER).cast("int64"), grade=five, up_to=five,
+                         ambiguous=number(ibis.literal(False)))
+    found = con.to_pyarrow(ibis.union(cut, last.select(*cut.columns), distinct=False).order_by("patient_id", "s"))
+    return _merged(found, scale)
+
+
+def _merged(found: pa.Table, scale: Scale) -> pa.Table:
+    """Equal neighbours of one patient become one row; microseconds become instants."""
+    out: list[dict[str, Any]] = []
+    for row in sorted(found.to_pylist(), key=lambda row: (row["patient_id"], row["s"])):
+        shown = {"grade": row["grade"], "up_to": row["up_to"], "ambiguous": row["ambiguous"] == 1}
+        last = out[-1] if out else None
+        if last and last["patient_id"] == row["patient_id"] and last["end"] == row["s"] and all(
+            last[name] == value for name, value in shown.items()
+        ):
+            last["end"] = row["e"]
+            continue
+        out.append({"patient_id": row["patient_id"], "scale": scale.id, "start": row["s"], "end": row["e"], **shown})
+    columns = {name: [row[name] for row in out] for name in SCHEMA.names}
+    columns["end"] = [None if end == FOREVER else end for end in columns["end"]]
+    arrays = [
+        pa.array(columns[field.name], pa.int64()).cast(field.type) if pa.types.is_timestamp(field.type)
+        else pa.array(columns[field.name], field.type)
+        for field in SCHEMA
+    ]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+

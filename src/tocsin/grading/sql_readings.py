@@ -1,0 +1,323 @@
+"""Facts as SQL sees them: patients and their universes, channels of readings, and how long each stands.
+
+A *key* k is one patient before the first dose, or the same patient from the first dose on: the two are graded as
+two records (the second knows the facts of the first, marked `pre`), because what was proven before a dose proves
+nothing after it. A reading is an interval of possible values; `HUGE` stands for "without bound".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import ibis
+import ibis.expr.datatypes as dt
+
+from tocsin.definitions.load import Library
+from tocsin.definitions.schema import Measure, TocsinError
+from tocsin.grading.sql_spans import FOREVER, Column, Spans, Table, hours, neighbours, next_marked, number
+from tocsin.units import Conversion, convert
+
+HUGE = 1e300
+#: A comparison forgives this part of the bound, so that binary fractions do not decide.
+NEAR = 1e-9
+
+
+class SqlCannotSay(TocsinError):
+    """A scale, or an engine, that this translation refuses by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """What a finding reads: a measure, perhaps by one method, against one reference, in one unit, for one hold."""
+
+    measure: str
+    method: str | None = None
+    reference: str | None = None
+    unit: str | None = None
+    hold_hours: float | None = None
+
+
+@lru_cache(maxsize=1)
+def _clocks() -> dict[str, Any]:
+    """How each engine that the tests have executed turns an instant into microseconds since 1970."""
+    instant = dt.Timestamp(timezone="UTC")
+    micros = ibis.udf.scalar.builtin(_unused, name="epoch_us", signature=((instant,), dt.int64))
+    part = ibis.udf.scalar.builtin(_unused, name="date_part", signature=((dt.string, instant), dt.float64))
+    return {"duckdb": micros, "postgres": lambda time: (part("epoch", time) * 1e6).round().cast("int64")}
+
+
+def _unused(*_: Any) -> None:
+    """The body of a function that only the engine runs."""
+
+
+def micros(con: Any, time: Column) -> Column:
+    """An instant as microseconds since 1970, whatever the time zone of the session."""
+    if con.name not in _clocks():
+        raise SqlCannotSay(
+            f"the SQL engine `{con.name}` has not been tried\n"
+            "  why: an engine counts as supported only once its answers have been compared\n"
+            f"  fix: use one of {', '.join(sorted(_clocks()))}, or grade from Parquet without SQL"
+        )
+    return _clocks()[con.name](time.cast(dt.Timestamp(timezone="UTC")))
+
+
+def worded(text: Column, words: tuple[str, ...]) -> Column:
+    """The place of a word in a list; null for a word that is not in it."""
+    return ibis.cases(*[(text == word, float(place)) for place, word in enumerate(words)])
+
+
+def exchange(unit: str, wanted: str) -> Conversion:
+    """How one unit becomes another; body weight may stand in any power (a rate by kg is not one by kg2)."""
+    bare = [re.sub(r"/kg\d*", "", each) for each in (unit, wanted)]
+    found = [re.search(r"/kg(\d*)", each) for each in (unit, wanted)]
+    if bare[0] != bare[1]:
+        return convert(unit, wanted)
+    powers = [int(each.group(1) or 1) if each else 0 for each in found]
+    return Conversion("value", weight=powers[0] - powers[1])
+
+
+class Chart:
+    """The facts of one grading run inside the engine.
+
+    `bench.universe` is set here. Raises `SqlCannotSay` for an engine nobody has tried.
+    """
+
+    def __init__(self, bench: Spans, facts: Table, lib: Library, used: set[str]) -> None:
+        self.bench = bench
+        self.lib = lib
+        self._resolved: dict[Channel, Table] = {}
+        self._standing: dict[Channel, Table] = {}
+        self._changes: dict[str, Table] = {}
+        con = bench.con
+        value = ibis.ifelse(facts.value.isnan(), None, facts.value)
+        rows = facts.select(
+            "patient_id", "measure", "text", "ref_low", "ref_high", "method", "source", "replaces", "weight",
+            value=value, t=micros(con, facts.time), stop=micros(con, facts.end),
+        )
+        corrected = rows.filter(rows.replaces.notnull()).select("patient_id", source="replaces").distinct()
+        rows = rows.anti_join(corrected, ["patient_id", "source"])
+        rows = rows.filter(rows.text.isnull() | (rows.text != "retracted")).drop("source", "replaces")
+        deaths = rows.filter(rows.measure == "death").group_by("patient_id").aggregate(died=ibis._.t.min())
+        rows = rows.left_join(deaths, "patient_id").drop("patient_id_right")
+        rows = bench.keep(rows.filter(rows.died.isnull() | (rows.t <= rows.died)))
+        therapies = lib.classes.get("therapy", ())
+        dosed = rows.measure.isin(therapies) if therapies else ibis.literal(False)
+        people = rows.group_by("patient_id").aggregate(
+            first=rows.t.min(), dose=ibis.ifelse(dosed, rows.t, ibis.null("int64")).min(), died=rows.died.min()
+        )
+        people = people.mutate(n=ibis.row_number().over(ibis.window(order_by=people.patient_id)).cast("int64"))
+        people = bench.keep(people)
+        before = people.select(
+            "patient_id", "first", "died", k=people.n * 2, u0=people.first, u1=people.dose.fill_null(FOREVER), dosed=number(False)
+        )
+        after = people.filter(people.dose.notnull())
+        after = after.select(
+            "patient_id", "first", "died", k=after.n * 2 + 1, u0=after.dose,
+            u1=ibis.literal(FOREVER).cast("int64"), dosed=number(True),
+        )
+        keys = ibis.union(before, after, distinct=False)
+        self.keys = bench.keep(keys.filter(keys.u0 < keys.u1))
+        bench.universe = self.keys.select("k", "u0", "u1")
+        wanted = rows.filter(rows.measure.isin(sorted(used | {"attribution"}))).drop("died")
+        joined = wanted.join(self.keys, "patient_id")
+        known = joined.filter((joined.dosed == 1) | (joined.t < joined.u1))
+        self.facts = bench.keep(known.mutate(pre=number(known.t < known.u0)).drop("u0", "u1", "first", "died", "dosed"))
+        self.rows = rows
+
+    def readings(self, channel: Channel) -> Table:
+        """One row per key and instant at which the channel was read, ties resolved; kept.
+
+        Columns k, t, low, low_open, high, high_open, method, pre, stop (an infusion's end, null if not said).
+        """
+        if channel not in self._resolved:
+            self._resolved[channel] = self.bench.keep(self._ties(channel))
+        return self._resolved[channel]
+
+    def _raw(self, channel: Channel) -> Table:
+        """Every reading of the channel as an interval, in the channel's unit and over its reference."""
+        measure = self.lib.measure(channel.measure)
+        rows = self.facts.filter(self.facts.measure == measure.id)
+        rows = rows.filter(rows.text.isnull() | (rows.text != "push"))
+        if channel.method is not None:
+            rows = rows.filter(rows.method == channel.method)
+        if measure.kind == "category":
+            place = worded(rows.text, measure.words)
+            low, high = place.fill_null(0.0), place.fill_null(float(len(measure.words) - 1))
+            low_open = high_open = number(ibis.literal(False))
+        else:
+            text = rows.text.fill_null("")
+            blind = (text == "unusable") | rows.value.isnull()
+            if measure.kind == "infusion":
+                running = (rows.value.isnull() | (text == "running")) & (text != "unusable")
+            else:
+                running = ibis.literal(False)
+            low = high = rows.value
+            low_open, high_open = number(running | (text == ">")), number(text == "<")
+            if measure.round_to:
+                step = measure.round_to
+                low = (low / step + 0.5 + NEAR).floor() * step
+                # Just below a value rounds like it, unless it is itself half-way between two steps.
+                high = ibis.ifelse(text == "<", (high / step - 0.5 - NEAR).ceil() * step, low)
+                low_open = high_open = number(ibis.literal(False))
+            low = ibis.cases((running, 0.0), (blind | (text == "<"), -HUGE), else_=low)
+            high = ibis.ifelse(running | blind | (text == ">"), HUGE, high)
+        rows = rows.mutate(low=low, high=high, low_open=low_open, high_open=high_open)
+        if channel.unit and measure.unit and channel.unit != measure.unit:
+            rows = self._in_unit(rows, measure, channel.unit)
+        if channel.reference in ("times_uln", "times_lln"):
+            own, usual = (rows.ref_high, measure.ref_high) if channel.reference == "times_uln" else (
+                rows.ref_low, measure.ref_low)
+            limit = own.nullif(0.0) if usual is None else ibis.coalesce(own.nullif(0.0), usual)
+            rows = rows.mutate(low=(rows.low / limit).fill_null(-HUGE), high=(rows.high / limit).fill_null(HUGE))
+        return rows
+
+    def _in_unit(self, rows: Table, measure: Measure, unit: str) -> Table:
+        """The interval in another unit; a rate above 0 that needs an unknown weight is above 0, no more."""
+        change = exchange(measure.unit or "", unit)
+        if change.becomes != "value" or (change.molar and not measure.molar_mass):
+            raise SqlCannotSay(
+                f"`{measure.id}` is in {measure.unit}, which does not become {unit}\n"
+                "  fix: give the finding a unit of the same kind"
+            )
+        factor = change.num / change.den * (measure.molar_mass or 1.0) ** change.molar
+        scale: Column = ibis.literal(factor)
+        for _ in range(abs(change.weight)):
+            scale = scale * rows.weight if change.weight > 0 else scale / rows.weight
+        if not change.weight:
+            return rows.mutate(low=(rows.low + change.shift) * scale, high=(rows.high + change.shift) * scale)
+        nothing = (rows.low == 0.0) & (rows.high == 0.0)
+        unknown = rows.weight.isnull() & ~nothing
+        return rows.mutate(
+            low=ibis.cases((nothing | (unknown & (rows.low >= 0.0)), 0.0), (unknown, -HUGE), else_=rows.low * scale),
+            high=ibis.cases((nothing, 0.0), (unknown, HUGE), else_=rows.high * scale),
+            low_open=ibis.ifelse(unknown & (rows.low >= 0.0), number(True), rows.low_open),
+            high_open=ibis.ifelse(unknown, number(False), rows.high_open),
+        )
+
+    def _ties(self, channel: Channel) -> Table:
+        """Readings at one instant become the worst of them."""
+        measure = self.lib.measure(channel.measure)
+        rows = self._raw(channel)
+        instant = ibis.window(group_by=["k", "t"])
+        pick = "min" if measure.worse == "low" and measure.kind == "number" else "max"
+        rows = rows.mutate(
+            worst_low=getattr(rows.low, pick)().over(instant), worst_high=getattr(rows.high, pick)().over(instant)
+        )
+        if pick == "min":
+            order = [rows.high, ibis.desc(rows.high_open), rows.low, rows.low_open]
+        else:
+            order = [ibis.desc(rows.low), ibis.desc(rows.low_open), ibis.desc(rows.high), rows.high_open]
+        rows = rows.mutate(rank=ibis.rank().over(ibis.window(group_by=["k", "t"], order_by=order)))
+        at_low, at_high, rules = rows.low == rows.worst_low, rows.high == rows.worst_high, rows["rank"] == 0
+        # An open lower end lies above a closed one of the same value; an open upper end below.
+        low_open = ibis.ifelse(at_low, rows.low_open, ibis.null("int64"))
+        high_open = ibis.ifelse(at_high, rows.high_open, ibis.null("int64"))
+        method = ibis.ifelse(rules, rows.method.fill_null(""), ibis.null("string"))
+        stop = ibis.ifelse(rules, rows.stop.fill_null(FOREVER), ibis.null("int64"))
+        found = rows.group_by("k", "t").aggregate(
+            low=rows.worst_low.min(), high=rows.worst_high.min(),
+            low_open=low_open.min() if pick == "min" else low_open.max(),
+            high_open=high_open.max() if pick == "min" else high_open.min(),
+            method=method.min().fill_null(""), stop=stop.max(), pre=rows.pre.max(),
+        )
+        return found.mutate(stop=found.stop.nullif(FOREVER))
+
+    def changes(self, measure: str) -> Table:
+        """The instants (k, t) at which a device reading names another word than the reading before it."""
+        if measure not in self._changes:
+            words = self.readings(Channel(measure))
+            walk = neighbours("t")
+            words = words.mutate(_low=words.low.lag().over(walk), _high=words.high.lag().over(walk))
+            other = words._low.notnull() & ((words._low != words.low) | (words._high != words.high))
+            self._changes[measure] = self.bench.keep(words.filter(other).select("k", "t"))
+        return self._changes[measure]
+
+    def standing(self, channel: Channel) -> Table:
+        """The spans (k, s, e) on which each reading stands, with its interval, `pre` and its own instant t; kept.
+
+        Not cut to the universe. Where no row lies the channel is missing (an infusion: not running).
+        """
+        if channel not in self._standing:
+            measure = self.lib.measure(channel.measure)
+            hold = channel.hold_hours if channel.hold_hours is not None else measure.hold_hours
+            make = self._infused if measure.kind == "infusion" else self._held
+            self._standing[channel] = self.bench.keep(make(channel, measure, hold))
+        return self._standing[channel]
+
+    def _held(self, channel: Channel, measure: Measure, hold: float | None) -> Table:
+        read = self.readings(channel)
+        after = read.mutate(
+            s=read.t, e=ibis.coalesce(read.t.lead().over(neighbours("t")), FOREVER),
+        )
+        if hold is not None:
+            after = after.mutate(e=ibis.least(after.e, after.t + hours(hold)))
+        if measure.held_with is not None:
+            marks = ibis.union(
+                read.select("k", "t", mark=number(ibis.literal(False))),
+                self.changes(measure.held_with).mutate(mark=number(ibis.literal(True))),
+                distinct=False,
+            ).group_by("k", "t").aggregate(mark=ibis._.mark.max())
+            void = next_marked(marks, marks.mark, "void").select("k", "t", "void")
+            after = after.join(void, ["k", "t"])
+            after = after.mutate(e=ibis.least(after.e, after.void)).drop("void")
+        return after.filter(after.s < after.e).drop("stop")
+
+    def _infused(self, channel: Channel, measure: Measure, hold: float | None) -> Table:
+        """An infusion stands to its end or its hold; then it is stopped, or nobody knows."""
+        read = self.readings(channel)
+        reach = FOREVER if hold is None else read.t + hours(hold)
+        rows = read.mutate(
+            nxt=ibis.coalesce(read.t.lead().over(neighbours("t")), FOREVER), halt=ibis.coalesce(read.stop, reach)
+        )
+        on = rows.mutate(s=rows.t, e=ibis.least(rows.halt, rows.nxt))
+        known = rows.stop.notnull() | ((rows.low == 0.0) & (rows.high == 0.0))
+        off = rows.mutate(
+            s=ibis.greatest(rows.halt, rows.t), e=rows.nxt, low=ibis.literal(0.0),
+            high=ibis.ifelse(known, 0.0, HUGE), low_open=number(ibis.literal(False)),
+            high_open=number(ibis.literal(False)), lapsed=number(~known),
+        )
+        on = on.mutate(lapsed=number(ibis.literal(False)))
+        both = ibis.union(on, off.select(*on.columns), distinct=False)
+        return both.filter(both.s < both.e).drop("nxt", "halt", "stop")
+
+    def baseline(self, channel: Channel) -> Table:
+        """The channel's baseline as an interval, one row (k, low, low_open, high, high_open) where there is one."""
+        measure = self.lib.measure(channel.measure)
+        read = self.readings(channel)
+        joined = read.filter(read.pre == 1).join(self.bench.universe, "k")
+        window = hours(measure.baseline_hours or 0.0)
+        near = joined.filter((joined.t >= joined.u0 - window) & (joined.t < joined.u0))
+        ends = ("low", "low_open", "high", "high_open")
+        if measure.baseline_statistic == "last":
+            latest = near.mutate(_last=near.t.max().over(ibis.window(group_by="k")))
+            return latest.filter(latest.t == latest._last).select("k", *ends)
+        found = self._middle(near, "low").join(self._middle(near, "high"), "k")
+        spread = number(found.low != found.high)
+        return found.mutate(low_open=spread, high_open=spread).select("k", *ends)
+
+    def _middle(self, rows: Table, end: str) -> Table:
+        """The median of one end of the intervals, by key; between two middle values their mean."""
+        walk = ibis.window(group_by="k", order_by=[rows[end], rows.t])
+        ranked = rows.mutate(_n=ibis.row_number().over(walk).cast("int64"),
+                             _of=rows.k.count().over(ibis.window(group_by="k")).cast("int64"))
+        # Ranks count from 0: the middle one, or the middle two.
+        middle = ranked.filter((ranked._n * 2 >= ranked._of - 2) & (ranked._n * 2 <= ranked._of))
+        return middle.group_by("k").aggregate(**{end: middle[end].mean()})
+
+    def masks(self, category: str) -> Table:
+        """The spans on which the clinician's word gives this category another cause than the syndrome graded."""
+        rows = self.facts.filter(self.facts.measure == "attribution")
+        rows = rows.mutate(said=rows.text.fill_null("").replace(" ", ""))
+        rows = rows.filter(rows.said.startswith(f"{category}="))
+        rows = rows.mutate(ends=number(rows.said == f"{category}=crs"))
+        # Another cause charted at the same instant wins: then nothing ends.
+        instants = rows.group_by("k", "t").aggregate(mark=rows.ends.min())
+        until = next_marked(instants, instants.mark, "until").select("k", "t", "until")
+        hold = self.lib.measure("attribution").hold_hours
+        causes = rows.filter(rows.ends == 0).join(until, ["k", "t"])
+        reach = FOREVER if hold is None else causes.t + hours(hold)
+        spans = causes.select("k", s=causes.t, e=ibis.least(ibis.coalesce(causes.stop, reach), causes.until))
+        return self.bench.keep(self.bench.islands(spans.filter(spans.s < spans.e)))
