@@ -1,0 +1,116 @@
+"""Grade whole files: batches of whole patients in, interval tables out, memory flat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tocsin.definitions.load import Library, library
+from tocsin.definitions.schema import TocsinError
+from tocsin.facts import resolve
+from tocsin.grading import machine
+from tocsin.grading.compile import Compiled, compiled
+from tocsin.grading.intervals import empty, table
+from tocsin.grading.opcodes import IRRELEVANT, INF
+from tocsin.grading.program import as_lists, new_state
+from tocsin.grading.rows import Rows, prepare
+from tocsin.grading.rungs import COLUMNS
+
+#: From this many rows on the compiled machine is used; below, waiting for it costs more than it saves.
+COMPILE_FROM = 300_000
+
+
+def grade(
+    facts: Any, scales: str | Sequence[str] = "astct-2019", *, lib: Library | None = None,
+    until: datetime | None = None, as_of: datetime | None = None, engine: str | None = None,
+) -> Iterator[pa.Table]:
+    """Grade canonical facts under the scales named, all in one pass.
+
+    `facts` is a table, or an iterable of record batches each holding whole patients. Yields tables of
+    `intervals.SCHEMA`, one per batch. `until` cuts the answer; `as_of` answers as it would have been
+    given then: facts recorded later are left out and the last state is carried to that instant.
+    `engine` forces "python" or "numba"; the answers are the same.
+    """
+    lib = lib or library()
+    names = (scales,) if isinstance(scales, str) else tuple(scales)
+    if engine not in (None, "python", "numba"):
+        raise TocsinError(f"no engine `{engine}`\n  fix: python or numba")
+    program = compiled(names, lib)
+    horizon = min(_micros(until), _micros(as_of))
+    seen = 0
+    for batch in _tables(facts):
+        if not len(batch):
+            continue
+        if as_of is not None or _has(batch, "replaces"):
+            batch = resolve(batch, as_of)
+        if not len(batch):
+            continue
+        seen += len(batch)
+        fast = engine == "numba" or (engine is None and seen >= COMPILE_FROM)
+        rows, starts, patients = prepare(batch, program, lib)
+        out = run(program, rows, starts, horizon, as_of is not None, fast)
+        yield table(out, patients, program)
+
+
+def run(
+    program: Compiled, rows: Rows, starts: np.ndarray[Any, Any], horizon: int, extend: bool, fast: bool
+) -> np.ndarray[Any, Any]:
+    """The machine over prepared rows, compiled or plain; the numbers of `rungs.COLUMNS`."""
+    out = np.empty((max(64, 4 * len(starts)), len(COLUMNS)), np.int64)
+    if fast:
+        from tocsin.grading.compiled import grade_all
+
+        state = new_state(program.program, plain=False)
+        out, emitted = grade_all()(program.program, state, rows, starts, horizon, extend, out)
+    else:
+        rows, starts = thinned(rows, starts)
+        plain = Rows(*(column.tolist() for column in rows))
+        listed = as_lists(program.program)
+        state = new_state(program.program, plain=True)
+        out, emitted = machine.grade_all(listed, state, plain, starts.tolist(), horizon, extend, out)
+    return out[:emitted]
+
+
+def thinned(rows: Rows, starts: np.ndarray[Any, Any]) -> tuple[Rows, np.ndarray[Any, Any]]:
+    """Without the rows no scale reads, but with each patient's first, which says when the record begins."""
+    keep = rows.kind != IRRELEVANT
+    keep[starts[:-1]] = True
+    if keep.all():
+        return rows, starts
+    kept = np.concatenate([[0], np.cumsum(keep)])
+    return Rows(*(column[keep] for column in rows)), kept[starts]
+
+
+def _tables(facts: Any) -> Iterator[pa.Table]:
+    if isinstance(facts, pa.Table):
+        yield facts
+    elif isinstance(facts, pa.RecordBatch):
+        yield pa.Table.from_batches([facts])
+    elif hasattr(facts, "__arrow_c_stream__"):
+        yield pa.table(facts)
+    else:
+        items: Iterable[Any] = facts
+        for item in items:
+            yield item if isinstance(item, pa.Table) else pa.Table.from_batches([item])
+
+
+def _has(batch: pa.Table, name: str) -> bool:
+    return name in batch.column_names and batch[name].null_count < len(batch)
+
+
+def _micros(moment: datetime | None) -> int:
+    if moment is None:
+        return INF
+    if moment.tzinfo is None:
+        raise TocsinError(f"{moment} has no time zone\n  fix: give a time zone, for example {moment}Z")
+    return int((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)
+
+
+def grade_table(facts: Any, scales: str | Sequence[str] = "astct-2019", **options: Any) -> pa.Table:
+    """`grade`, all batches joined into one table."""
+    tables = list(grade(facts, scales, **options))
+    return pa.concat_tables(tables) if tables else empty()

@@ -1,0 +1,528 @@
+"""Definition to program: findings become nodes, readings become channels, each written once.
+
+Equal findings of different scales share one node, so grading under eleven scales costs little more
+than under the largest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from tocsin.definitions.load import Library, measures_of
+from tocsin.definitions.schema import CATEGORIES, DefinitionError, Finding, Measure, Scale
+from tocsin.grading import opcodes as op
+from tocsin.grading.program import Program
+
+COMPARISONS = {"at_least": op.AT_LEAST, "above": op.ABOVE, "at_most": op.AT_MOST, "below": op.BELOW}
+REFERENCES = {
+    "times_baseline": op.TIMES_BASELINE,
+    "drop_from_baseline": op.DROP,
+    "percent_drop_from_baseline": op.PERCENT_DROP,
+    "worse_than_baseline": op.WORSE,
+}
+MODES = {"times_uln": op.TIMES_ULN, "times_lln": op.TIMES_LLN}
+MISSING = {"unknown": 1, "no": 0, "yes": 2}
+#: Methods a definition may ask for get the lowest codes; 0 is "not charted".
+FLAGS = ("no-trigger", "outside-window", "stale", "default-limits", "adult-assumed", "draft")
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A program and the names its numbers stand for."""
+
+    program: Program
+    scales: tuple[Scale, ...]
+    measures: tuple[str, ...]
+    kinds: tuple[int, ...]
+    methods: tuple[str, ...]
+    texts: dict[str, int]
+    because: tuple[tuple[str, ...], ...]
+    waiting: tuple[tuple[str, ...], ...]
+    flags: tuple[tuple[str, ...], ...]
+    fatal: dict[str, int]
+
+
+@dataclass(slots=True)
+class Node:
+    """One node before it is flattened; equal nodes are one node."""
+
+    op: int
+    channel: int = -1
+    compare: int = 0
+    cut: float = 0.0
+    mask: int = 0
+    reference: int = op.NO_REF
+    new: int = 0
+    span: int = op.NONE
+    bridge: int = 0
+    missing: int = 1
+    category: int = -1
+    count: int = 1
+    text: int = 0
+    possible: int = 0
+    all: tuple[int, ...] = ()
+    any: tuple[int, ...] = ()
+    none: tuple[int, ...] = ()
+    weights: tuple[float, ...] = ()
+    pulses: tuple[int, ...] = ()
+    given: tuple[str, ...] = ()
+    scales: int = 0
+    named: int = 0
+
+    def key(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self.__slots__ if name not in ("scales", "named"))
+
+
+@dataclass(slots=True)
+class Channel:
+    """One stream of readings as one kind of finding sees it."""
+
+    measure: str
+    method: str | None
+    mode: int
+    hold: int
+    leaves: list[int] = field(default_factory=list)
+    confirms: list[int] = field(default_factory=list)
+    voids: list[int] = field(default_factory=list)
+
+
+def hours(value: float) -> int:
+    """Hours as microseconds."""
+    return round(value * op.HOUR)
+
+
+class Compiler:
+    """Builds one program from several scales."""
+
+    def __init__(self, scales: Sequence[Scale], lib: Library) -> None:
+        self.lib = lib
+        self.scales = tuple(scales)
+        self.nodes: list[Node] = []
+        self.seen: dict[tuple[Any, ...], int] = {}
+        self.channels: list[Channel] = []
+        self.channel_ids: dict[tuple[str, str | None, int, int], int] = {}
+        self.texts = {"absent": op.ABSENT, "push": op.PUSH, "unusable": op.UNUSABLE}
+        self.fatal: dict[str, int] = {"crs": 2, "other": 1, "unknown": 0, "icans": 3}
+        self.named: list[dict[str, int]] = []
+        self.limits: list[float] = []
+
+    def add(self, node: Node) -> int:
+        """The number of this node, shared with any equal one."""
+        key = node.key()
+        if key not in self.seen:
+            self.seen[key] = len(self.nodes)
+            self.nodes.append(node)
+        return self.seen[key]
+
+    def text(self, word: str) -> int:
+        """The code of a word a `given` finding filters on."""
+        if word not in self.texts:
+            self.texts[word] = op.FIRST_TEXT + len(self.texts)
+            if self.texts[word] > 61:
+                raise DefinitionError(f"too many distinct words in `given` findings (at `{word}`)")
+        return self.texts[word]
+
+    def channel(self, measure: Measure, method: str | None, mode: int, hold_hours: float | None) -> int:
+        """The channel of this measure, method, mode and hold."""
+        hold = op.INF if hold_hours is None else hours(hold_hours)
+        if measure.kind == "infusion" and hold == op.INF:
+            hold = hours(24)
+        key = (measure.id, method, mode, hold)
+        if key not in self.channel_ids:
+            self.channel_ids[key] = len(self.channels)
+            self.channels.append(Channel(*key))
+            if measure.held_with:
+                keeper = self.lib.measure(measure.held_with)
+                other = self.channel(keeper, None, op.PLAIN, keeper.hold_hours)
+                self.channels[other].voids.append(self.channel_ids[key])
+        return self.channel_ids[key]
+
+    def finding(self, scale: Scale, name: str, names: dict[str, int]) -> int:
+        """The node of a finding, its parts first."""
+        if name in names:
+            return names[name]
+        finding = scale.findings[name]
+        try:
+            names[name] = self.remembered(finding, self.inner(scale, finding, names), scale, names)
+        except DefinitionError as error:
+            raise DefinitionError(f"{scale.id}, finding `{name}`: {error}") from None
+        return names[name]
+
+    def inner(self, scale: Scale, finding: Finding, names: dict[str, int]) -> int:
+        """The finding before its memory word."""
+        if finding.form == "measure":
+            return self.reading(finding)
+        if finding.form == "weighted_sum":
+            return self.sum(finding)
+        if finding.form in ("given", "charted"):
+            return self.given(finding)
+        kids = {
+            part: tuple(self.finding(scale, other, names) for other in getattr(finding, part))
+            for part in ("all", "any", "none")
+        }
+        if finding.form == "ever":
+            after = self.finding(scale, str(finding.after), names)
+            quiet = self.finding(scale, str(finding.until_quiet), names)
+            given = measures_of(finding, self.lib)
+            span = hours(finding.quiet_hours or 0)
+            return self.add(Node(op.EVER, all=(after, quiet), span=span, given=given))
+        if finding.form in ("count_of", "first_known"):
+            items = tuple(self.finding(scale, other, names) for other in finding.items)
+            if finding.form == "first_known":
+                return self.add(Node(op.FIRST, all=items))
+            compare = COMPARISONS[str(finding.op)]
+            return self.add(Node(op.COUNT, all=items, compare=compare, cut=float(finding.bound or 0)))
+        return self.add(Node(op.RULE, **kids))
+
+    def remembered(self, finding: Finding, inner: int, scale: Scale, names: dict[str, int]) -> int:
+        """Wrap a node in the finding's memory word, if it has one."""
+        if finding.for_hours is not None:
+            possible = 1 if finding.until_then == "possible" else 0
+            span, bridge = hours(finding.for_hours), hours(finding.bridge_hours)
+            return self.add(Node(op.FOR, all=(inner,), span=span, bridge=bridge, count=possible))
+        if finding.confirmed_within_hours is not None:
+            others = tuple(self.finding(scale, other, names) for other in finding.or_with)
+            pulses = tuple(n for n in self.below(inner) if self.nodes[n].op == op.READ)
+            span = hours(finding.confirmed_within_hours)
+            return self.add(Node(op.CONFIRM, all=(inner, *others), span=span, pulses=pulses))
+        if finding.within_hours is not None and finding.form not in ("measure", "given", "charted"):
+            return self.add(Node(op.WITHIN, all=(inner,), span=hours(finding.within_hours)))
+        return inner
+
+    def below(self, node: int) -> list[int]:
+        """`node` and everything under it."""
+        found: dict[int, None] = {}
+        stack = [node]
+        while stack:
+            n = stack.pop()
+            if n not in found:
+                found[n] = None
+                this = self.nodes[n]
+                if this.op != op.SUM:
+                    stack += [*this.all, *this.any, *this.none]
+        return sorted(found)
+
+    def reading(self, finding: Finding) -> int:
+        """A bound on one measure."""
+        measure = self.lib.measure(str(finding.measure))
+        reference = REFERENCES.get(finding.reference or "", op.NO_REF)
+        mode = MODES.get(finding.reference or "", op.PLAIN)
+        if finding.bound == "age-limit":
+            reference = op.AGE_LIMIT
+            age = self.lib.measures.get("age")
+            if age is not None:
+                self.channel(age, None, op.PLAIN, age.hold_hours)
+        elif mode == op.PLAIN:
+            mode = self.weight_mode(measure, finding.unit)
+        hold = finding.hold_hours if finding.hold_hours is not None else measure.hold_hours
+        channel = self.channel(measure, finding.method, mode, hold)
+        mask = sum(1 << measure.words.index(word) for word in finding.one_of)
+        compare = op.ONE_OF if finding.one_of else COMPARISONS[str(finding.op)]
+        cut = 0.0 if isinstance(finding.bound, str) or finding.bound is None else finding.bound
+        span = op.NONE if finding.within_hours is None else hours(finding.within_hours)
+        return self.add(Node(
+            op.READ, channel, compare, cut, mask, reference, int(finding.new_since_baseline), span,
+            missing=MISSING[finding.if_missing], category=category_of([measure]),
+        ))
+
+    def weight_mode(self, measure: Measure, unit: str | None) -> int:
+        """How the finding's unit relates to the measure's: the same, times kg, or per kg."""
+        if unit is None or unit == measure.unit:
+            return op.PLAIN
+        if measure.unit and unit == measure.unit.replace("/kg", ""):
+            return op.TIMES_WEIGHT
+        if measure.unit and unit == measure.unit.replace("/kg", "/kg2"):
+            return op.PER_WEIGHT
+        raise DefinitionError(
+            f"unit `{unit}` is not `{measure.unit}`, nor that times or per kg\n"
+            f"  fix: state the bound in `{measure.unit}`, the unit `{measure.id}` is kept in"
+        )
+
+    def sum(self, finding: Finding) -> int:
+        """A weighted sum of rates."""
+        channels = []
+        measures = [self.lib.measure(term.measure) for term in finding.terms]
+        for term, measure in zip(finding.terms, measures, strict=True):
+            channels.append(self.channel(measure, None, self.weight_mode(measure, term.unit), measure.hold_hours))
+        return self.add(Node(
+            op.SUM, compare=COMPARISONS[str(finding.op)], cut=float(finding.bound or 0), all=tuple(channels),
+            weights=tuple(term.weight for term in finding.terms), category=category_of(measures),
+        ))
+
+    def given(self, finding: Finding) -> int:
+        """Something given, present or charted; without `within_hours` one node a measure, joined."""
+        names = measures_of(finding, self.lib)
+        text = sum(1 << self.text(word) for word in finding.one_of)
+        charted = int(finding.form == "charted")
+        measures = [self.lib.measure(name) for name in names]
+        if finding.within_hours is not None:
+            count = int(finding.bound or 1)
+            if count > op.RING or finding.op not in (None, "at_least"):
+                raise DefinitionError(f"`given` can count at_least 1 to {op.RING}")
+            return self.add(Node(
+                op.GIVEN, span=hours(finding.within_hours), count=count, text=text, new=charted, given=names,
+                category=-1 if charted else category_of(measures),
+            ))
+        single = []
+        for measure in measures:
+            hold = op.INF if measure.hold_hours is None else hours(measure.hold_hours)
+            mask = text | (1 << op.ABSENT) if text else 0
+            single.append(self.add(Node(
+                op.GIVEN, bridge=hold, text=mask, given=(measure.id,), category=category_of([measure])
+            )))
+        return single[0] if len(single) == 1 else self.add(Node(op.RULE, any=tuple(single)))
+
+    def build(self) -> Compiled:
+        """All scales to one program."""
+        rows: list[list[tuple[int, int, int, list[tuple[int, str]]]]] = []
+        for k, scale in enumerate(self.scales):
+            names: dict[str, int] = {}
+            self.named.append(names)
+            mine = []
+            for row in scale.rows:
+                kids = {part: tuple(self.finding(scale, n, names) for n in getattr(row, part)) for part in
+                        ("all", "any", "none")}
+                node = self.add(Node(op.RULE, **kids, possible=int(row.possible)))
+                listed = [(names[n], n) for n in (*row.all, *row.any)]
+                mine.append((node, row.grade, int(row.ambiguous is not None), listed))
+            for name in (*scale.flags.values(), *(judgement.when for judgement in scale.judgements)):
+                self.finding(scale, name, names)
+            rows.append(mine)
+            self.mark(k, mine, scale, names)
+        flags = [self.flags(k, scale) for k, scale in enumerate(self.scales)]
+        return self.flatten(rows, flags)
+
+    def mark(self, k: int, mine: list[Any], scale: Scale, names: dict[str, int]) -> None:
+        """Note which nodes scale `k` rests on, and which of them are its named findings."""
+        watched = [node for node, *_ in mine] + [names[j.when] for j in scale.judgements]
+        watched += [names[name] for name in scale.flags.values()]
+        for root in watched:
+            for n in self.below(root):
+                self.nodes[n].scales |= 1 << k
+        for n in names.values():
+            self.nodes[n].named |= 1 << k
+
+    def flags(self, k: int, scale: Scale) -> list[tuple[str, int]]:
+        """The flags of scale `k`: the engine's own, then the scale's."""
+        mine = [n for n in range(len(self.nodes)) if self.nodes[n].scales & (1 << k)]
+        channels = {self.nodes[n].channel for n in mine if self.nodes[n].op == op.READ}
+        for n in mine:
+            if self.nodes[n].op == op.SUM:
+                channels.update(self.nodes[n].all)
+        infusions = sorted(c for c in channels if self.lib.measure(self.channels[c].measure).kind == "infusion")
+        limits = sorted(c for c in channels if self.channels[c].mode in (op.TIMES_ULN, op.TIMES_LLN))
+        made = [("no-trigger", self.add(Node(op.NO_TRIGGER))), ("outside-window", self.add(Node(op.OUTSIDE)))]
+        for flag, kind, found in (("stale", op.STALE, infusions), ("default-limits", op.DEFAULTED, limits)):
+            kids = tuple(self.add(Node(kind, channel=c)) for c in found)
+            if kids:
+                made.append((flag, self.add(Node(op.RULE, any=kids))))
+        if any(self.nodes[n].reference == op.AGE_LIMIT for n in mine) or any(
+            self.channels[c].measure == "age" for c in channels
+        ):
+            made.append(("adult-assumed", self.add(Node(op.ADULT))))
+        for _, root in made:
+            for n in self.below(root):
+                self.nodes[n].scales |= 1 << k
+        return made + [(flag, self.named[k][name]) for flag, name in scale.flags.items()]
+
+    def flatten(self, rows: list[Any], flags: list[Any]) -> Compiled:
+        """The node and channel lists as flat tables."""
+        nodes, channels = self.nodes, self.channels
+        for n, node in enumerate(nodes):
+            if node.op in (op.READ, op.STALE, op.DEFAULTED):
+                channels[node.channel].leaves.append(n)
+            elif node.op == op.SUM:
+                for c in node.all:
+                    channels[c].leaves.append(n)
+            elif node.op == op.CONFIRM:
+                for c in {nodes[pulse].channel for pulse in node.pulses}:
+                    channels[c].confirms.append(n)
+        measures = self.measure_order()
+        index = {name: m for m, name in enumerate(measures)}
+        of_channel = [[c for c, ch in enumerate(channels) if ch.measure == name] for name in measures]
+        of_event = [[n for n, node in enumerate(nodes) if name in node.given] for name in measures]
+        infos = [self.lib.measure(name) for name in measures]
+        kinds = tuple(kind_of(info) for info in infos)
+        age = [c for c, ch in enumerate(channels) if ch.measure == "age" and ch.method is None]
+        methods = ("", *sorted({ch.method for ch in channels if ch.method}))
+        parents: list[list[int]] = [[] for _ in nodes]
+        for n, node in enumerate(nodes):
+            if node.op != op.SUM:
+                for kid in {*node.all, *node.any, *node.none}:
+                    parents[kid].append(n)
+        flat: dict[str, Any] = {
+            "m_kind": kinds,
+            "m_window": [window_of(info) for info in infos],
+            "age_channel": age[:1] or [-1],
+            "age_leaf": [n for n, node in enumerate(nodes) if node.op == op.ADULT or node.reference == op.AGE_LIMIT],
+            "dose_leaf": [n for n, node in enumerate(nodes) if node.op in (op.NO_TRIGGER, op.OUTSIDE)],
+        }
+        csr(flat, "m_channel", of_channel)
+        csr(flat, "m_event", of_event)
+        self.flatten_channels(flat, index, methods)
+        csr(flat, "n_parent", parents)
+        csr(flat, "n_pulse", [node.pulses for node in nodes])
+        kids = [(*node.all, *node.any, *node.none) for node in nodes]
+        csr(flat, "n_kid", kids)
+        flat["n_weight"] = np.array(
+            [w for node, k in zip(nodes, kids, strict=True) for w in (node.weights or (0.0,) * len(k))], np.float64
+        )
+        flat |= {
+            "n_op": [n.op for n in nodes], "n_channel": [n.channel for n in nodes],
+            "n_compare": [n.compare for n in nodes], "n_cut": np.array([n.cut for n in nodes], np.float64),
+            "n_mask": [n.mask for n in nodes], "n_reference": [n.reference for n in nodes],
+            "n_new": [n.new for n in nodes], "n_span": [n.span for n in nodes],
+            "n_bridge": [n.bridge for n in nodes], "n_missing": [n.missing for n in nodes],
+            "n_category": [n.category for n in nodes], "n_count": [n.count for n in nodes],
+            "n_text": [n.text for n in nodes], "n_possible": [n.possible for n in nodes],
+            "n_all": [len(n.all) for n in nodes], "n_any": [len(n.any) for n in nodes],
+            "n_scales": [n.scales for n in nodes], "n_named": [n.named for n in nodes],
+        }
+        csr(flat, "category_leaf", [[n for n, node in enumerate(nodes) if node.category == a] for a in range(5)])
+        because, waiting = self.flatten_scales(flat, rows, flags)
+        arrays = {
+            name: np.asarray(flat[name], np.float64 if name in FLOATS else np.int64) for name in Program._fields
+        }
+        names = tuple((*(flag for flag, _ in mine), "draft") for mine in flags)
+        return Compiled(
+            Program(**arrays), self.scales, measures, kinds, methods, dict(self.texts), because, waiting, names,
+            dict(self.fatal),
+        )
+
+    def measure_order(self) -> tuple[str, ...]:
+        """Every measure the program reads, therapies and the clinician's word included."""
+        names = {channel.measure for channel in self.channels}
+        names.update(name for node in self.nodes for name in node.given)
+        names.update(self.lib.classes.get("therapy", ()))
+        names.update(name for name in ("attribution", "death") if name in self.lib.measures)
+        return tuple(sorted(names))
+
+    def flatten_channels(self, flat: dict[str, Any], index: dict[str, int], methods: tuple[str, ...]) -> None:
+        """Channel tables; ages and limits in years."""
+        channels = self.channels
+        infos = [self.lib.measure(channel.measure) for channel in channels]
+        uln = [info.ref_high if ch.mode == op.TIMES_ULN else info.ref_low for ch, info in zip(channels, infos, strict=True)]
+        limits: list[float] = []
+        limit_from = [0]
+        for info in infos:
+            for limit in info.limits:
+                limits += [limit.age_from, limit.age_below, limit.below, limit.plus_per_year]
+            limit_from.append(len(limits) // 4)
+        csr(flat, "c_leaf", [channel.leaves for channel in channels])
+        csr(flat, "c_void", [channel.voids for channel in channels])
+        csr(flat, "c_confirm", [channel.confirms for channel in channels])
+        flat |= {
+            "c_measure": [index[channel.measure] for channel in channels],
+            "c_method": [methods.index(ch.method) if ch.method else -1 for ch in channels],
+            "c_mode": [channel.mode for channel in channels],
+            "c_worse": [1 if info.worse == "high" or info.kind == "category" else -1 for info in infos],
+            "c_hold": [channel.hold for channel in channels],
+            "c_infusion": [int(info.kind == "infusion") for info in infos],
+            "c_stale": [op.INF if info.stale_hours is None else hours(info.stale_hours) for info in infos],
+            "c_reference": [math.nan if value is None else value for value in uln],
+            "c_round": [0.0 if info.round_to is None else info.round_to for info in infos],
+            "c_spike": [0 if info.spike_minutes is None else hours(info.spike_minutes / 60) for info in infos],
+            "c_base_window": [0 if info.baseline_hours is None else hours(info.baseline_hours) for info in infos],
+            "c_base_median": [int(info.baseline_statistic == "median") for info in infos],
+            "c_category": [category_of([info]) for info in infos],
+            "c_fall_percent": [-1.0 if i.chronic_fall_percent is None else i.chronic_fall_percent for i in infos],
+            "c_fall": [math.inf if info.chronic_fall is None else info.chronic_fall for info in infos],
+            "c_limit_from": limit_from,
+            "limit": limits,
+        }
+
+    def flatten_scales(self, flat: dict[str, Any], rows: Any, flags: Any) -> tuple[Any, Any]:
+        """Row, judgement and flag tables; returns the names of the `because` and `waiting_for` bits."""
+        because, waiting = [], []
+        row_nodes, grades, ambiguous, kids, bits, leaves, leaf_bits = [], [], [], [], [], [], []
+        for k, mine in enumerate(rows):
+            names = tuple(dict.fromkeys(name for *_, listed in mine for _, name in listed))
+            wanted: dict[str, int] = {}
+            for node, grade, unclear, listed in mine:
+                row_nodes.append(node)
+                grades.append(grade)
+                ambiguous.append(unclear)
+                kids.append([n for n, _ in listed])
+                bits += [names.index(name) for _, name in listed]
+                under = [n for n in self.below(node) if self.nodes[n].op in (op.READ, op.SUM)]
+                leaves.append(under)
+                leaf_bits += [
+                    sum(1 << wanted.setdefault(name, len(wanted)) for name in self.read_by(n)) for n in under
+                ]
+            if len(names) > 61 or len(wanted) > 61:
+                raise DefinitionError(f"{self.scales[k].id}: more than 61 findings in rows, or measures")
+            because.append(names)
+            waiting.append(tuple(wanted))
+        csr(flat, "r_kid", kids)
+        csr(flat, "r_leaf", leaves)
+        csr(flat, "s_row", rows)
+        judged = [[self.named[k][j.when] for j in scale.judgements] for k, scale in enumerate(self.scales)]
+        csr(flat, "s_judge", judged)
+        csr(flat, "s_flag", flags)
+        flat |= {
+            "r_node": row_nodes, "r_grade": grades, "r_ambiguous": ambiguous, "r_kid_bit": bits,
+            "r_leaf_bits": leaf_bits, "j_node": flat["s_judge"],
+            "j_grade": [j.grade for scale in self.scales for j in scale.judgements],
+            "f_node": [node for mine in flags for _, node in mine],
+            "s_fatal": [self.fatal.get(scale.fatal or "", -2) for scale in self.scales],
+            "s_constant": [
+                1 << len(mine) if scale.status == "draft" else 0
+                for mine, scale in zip(flags, self.scales, strict=True)
+            ],
+        }
+        return tuple(because), tuple(waiting)
+
+    def read_by(self, n: int) -> tuple[str, ...]:
+        """The measures a leaf reads."""
+        node = self.nodes[n]
+        channels = node.all if node.op == op.SUM else (node.channel,)
+        return tuple(self.channels[c].measure for c in channels)
+
+
+FLOATS = {"c_reference", "c_round", "c_fall_percent", "c_fall", "limit", "n_cut", "n_weight"}
+
+
+def csr(flat: dict[str, Any], name: str, lists: Sequence[Iterable[Any]]) -> None:
+    """Lists of lists as `name` (all items) and `name_from` (where each list starts, and the end)."""
+    starts, items = [0], []
+    for inner in lists:
+        items += list(inner)
+        starts.append(len(items))
+    flat[name], flat[f"{name}_from"] = items, starts
+
+
+def category_of(measures: Sequence[Measure]) -> int:
+    """The attribution category these measures share, -1 if none or several."""
+    found = {measure.attribution for measure in measures}
+    only = next(iter(found)) if len(found) == 1 else None
+    return CATEGORIES.index(only) if only else -1
+
+
+def kind_of(measure: Measure) -> int:
+    """The machine's kind of a measure."""
+    if measure.id == "attribution":
+        return op.ATTRIBUTION
+    if measure.id == "death":
+        return op.DEATH
+    if measure.kind == "infusion":
+        return op.INFUSION
+    return op.READING if measure.kind in ("number", "category") else op.EVENT
+
+
+def window_of(measure: Measure) -> int:
+    """A therapy's risk window in microseconds; INF when unknown, NONE for anything else."""
+    if "therapy" not in measure.classes:
+        return op.NONE
+    return op.INF if measure.risk_window_days is None else hours(24 * measure.risk_window_days)
+
+
+@lru_cache(maxsize=32)
+def compiled(names: tuple[str, ...], lib: Library) -> Compiled:
+    """The program of these scales, built once."""
+    return Compiler([lib.scale(name) for name in names], lib).build()
