@@ -101,7 +101,9 @@ def _crosses(placed: list[dict[str, Any]], at: float, row: int, size: float) -> 
     return found
 
 
-def stripes(left: float, right: float, top: float, bottom: float) -> Iterator[list[tuple[float, float, float]]]:
+def stripes(
+    left: float, right: float, top: float, bottom: float
+) -> Iterator[list[tuple[float, float, float]]]:
     """Diagonal stripes that fill a box, each as (x, upper y, lower y) in px, cut exactly at its edges."""
     tall = bottom - top
     at = (left - tall) // PERIOD * PERIOD  # on one grid, so that neighbours join
@@ -132,8 +134,15 @@ def bands_lane(paper: Paper, names: list[dict[str, Any]], rows: int) -> Lane:
     for i, scale in enumerate(course.scales):
         top, bottom = i * (tall + gap), i * (tall + gap) + tall
         hover += [
-            {"x": max(run.start, course.start), "x2": min(run.end or known, known), "y": top, "y2": bottom, **_hover(course, run)}
-            for run in course.intervals if run.scale == scale and run.start < known and (run.end or known) > course.start
+            {
+                "x": max(run.start, course.start),
+                "x2": min(run.end or known, known),
+                "y": top,
+                "y2": bottom,
+                **_hover(course, run),
+            }
+            for run in course.intervals
+            if run.scale == scale and run.start < known and (run.end or known) > course.start
         ]
         for run in _runs(course, scale):
             left, right = max(run.start, course.start), min(run.end or known, known)
@@ -151,14 +160,24 @@ def bands_lane(paper: Paper, names: list[dict[str, Any]], rows: int) -> Lane:
                     text.append({**middle, "text": word, "colour": look.muted})
                 continue
             fill = look.grades[run.grade]
-            solid.append({**box, "fill": fill})
+            # A hairline of page between runs: 0 and 1 are nearly one grey in black and white.
+            end = paper.hours(paper.px(right) - 1) if wide > 4 else right
+            solid.append({**box, "x2": end, "fill": fill})
+            if run.grade == len(look.grades) - 1:  # death is near black: an edge keeps it off a dark page
+                edges.append({**box, "y": top + 0.5, "y2": bottom - 0.5})
             word, wider = str(run.grade), f"{run.grade}–{run.up_to}"
             if run.up_to > run.grade:
                 px = (paper.px(left), paper.px(right))
                 for n, stripe in enumerate(stripes(*px, top, bottom)):
                     group = f"{i} {left:.3f} {n}"
                     hatch += [
-                        {"x": paper.hours(x), "y": y, "y2": y2, "group": group, "fill": look.grades[run.up_to]}
+                        {
+                            "x": paper.hours(x),
+                            "y": y,
+                            "y2": y2,
+                            "group": group,
+                            "fill": look.grades[run.up_to],
+                        }
                         for x, y, y2 in stripe
                     ]
                 edges.append({**box, "y": top + 0.5, "y2": bottom - 0.5})
@@ -166,17 +185,17 @@ def bands_lane(paper: Paper, names: list[dict[str, Any]], rows: int) -> Lane:
                 if wide > 24:
                     half = width(word, 13, True) / 2 + 3
                     at = (px[0] + px[1]) / 2
-                    pill.append({"px": at - half, "px2": at + half, "y": top + 4, "y2": bottom - 4, "fill": fill})
+                    pill.append(
+                        {"px": at - half, "px2": at + half, "y": top + 4, "y2": bottom - 4, "fill": fill}
+                    )
             if wide > 24:
                 text.append({**middle, "text": word, "colour": look.on_grade[run.grade]})
     lane.add("rect", solid, colour="fill")
-    lane.add("area", hatch, colour="fill", clip=True, order=False, interpolate="linear", line=False, opacity=0.95)
+    lane.add("area", hatch, colour="fill", clip=True, interpolate="linear", opacity=0.95)
     lane.add("rect", edges, color="transparent", stroke=look.ink, strokeDash=[4, 3], strokeWidth=1)
-    lane.add(
-        "rect", blank, colour="fill", stroke=look.unmeasured_edge, strokeDash=[4, 3], strokeWidth=1
-    )
+    lane.add("rect", blank, colour="fill", stroke=look.unmeasured_edge, strokeDash=[4, 3], strokeWidth=1)
     small = tall < 20
-    style = {"fontSize": 12 if small else 14, "fontWeight": 700, "align": "center"}
+    style: dict[str, Any] = {"fontSize": 12 if small else 14, "fontWeight": 700, "align": "center"}
     lane.add("rect", pill, colour="fill", cornerRadius=4)
     lane.add("text", text, colour="colour", **style)
     lane.add("rect", hover, color="transparent", tooltip=BAND_TOOLTIP)
@@ -190,7 +209,9 @@ def _runs(course: Course, scale: str) -> Iterator[Interval]:
     joined: Interval | None = None
     for run in (run for run in course.intervals if run.scale == scale):
         if (
-            joined is not None and joined.end == run.start and joined.unmeasured == run.unmeasured
+            joined is not None
+            and joined.end == run.start
+            and joined.unmeasured == run.unmeasured
             and (joined.grade, joined.up_to) == (run.grade, run.up_to)
         ):
             joined = replace(joined, end=run.end)
@@ -206,9 +227,13 @@ def _hover(course: Course, run: Interval) -> dict[str, str]:
     titles = [finding_title(course.lib, run.scale, finding) for finding in run.because]
     shown = f"{run.grade}" if run.up_to == run.grade else f"{run.grade}, not ruled out up to {run.up_to}"
     return {
-        "scale": run.scale, "grade": shown + (" (ambiguous)" if run.ambiguous else ""), "from": course.when(run.start),
-        "because": ", ".join(titles) or "-", "waiting for": ", ".join(run.waiting_for) or "-",
-        "judgement": ", ".join(run.judgement) or "-", "flags": ", ".join(run.flags) or "-",
+        "scale": run.scale,
+        "grade": shown + (" (ambiguous)" if run.ambiguous else ""),
+        "from": course.when(run.start),
+        "because": ", ".join(titles) or "-",
+        "waiting for": ", ".join(run.waiting_for) or "-",
+        "judgement": ", ".join(run.judgement) or "-",
+        "flags": ", ".join(run.flags) or "-",
         "definition": run.definition[:12],
     }
 
@@ -216,17 +241,32 @@ def _hover(course: Course, run: Interval) -> dict[str, str]:
 def _names(lane: Lane, names: list[dict[str, Any]], under: float) -> None:
     look = lane.paper.look
     lane.add(
-        "rule", [{"x": n["x"], "y": 0, "y2": lane.height + 4} for n in names], color=look.muted, strokeDash=[1.5, 3],
+        "rule",
+        [{"x": n["x"], "y": 0, "y2": lane.height + 4} for n in names],
+        color=look.muted,
+        strokeDash=[1.5, 3],
         opacity=0.75,
     )
-    lane.add("rule", [{"x": n["x"], "y": under - 3, "y2": under + n["row"] * LABEL + 12} for n in names], color=look.ink)
+    lane.add(
+        "rule",
+        [{"x": n["x"], "y": under - 3, "y2": under + n["row"] * LABEL + 12} for n in names],
+        color=look.ink,
+    )
     for align in ("left", "right"):
         rows = [
             {"x": n["x"], "px": n["px"], "y": under + n["row"] * LABEL + 7, "text": n["text"]}
-            for n in names if n["align"] == align
+            for n in names
+            if n["align"] == align
         ]
         lane.add(
-            "text", rows, align=align, fontSize=11, color=look.page, stroke=look.page, strokeWidth=4, strokeJoin="round"
+            "text",
+            rows,
+            align=align,
+            fontSize=11,
+            color=look.page,
+            stroke=look.page,
+            strokeWidth=4,
+            strokeJoin="round",
         )
         lane.add("text", rows, align=align, fontSize=11, color=look.ink)
 
@@ -237,8 +277,11 @@ def _margins(lane: Lane, tall: float, gap: float) -> None:
     look = paper.look
     for i, scale in enumerate(course.scales):
         y = i * (tall + gap) + tall / 2
-        size = 12 if tall > 20 else 11
-        lane.write(fit(scale_name(course.lib, scale), LEFT - 22, size, True), -LEFT + 16, y, size=size, bold=True)
+        size = 12.0 if tall > 20 else 11.0
+        name = scale_name(course.lib, scale)
+        bold = width(name, size, True) <= LEFT - 22
+        size = size if bold else 10.5
+        lane.write(fit(name, LEFT - 22, size, bold), -LEFT + 16, y, size=size, bold=bold)
         grades = [run.grade for run in course.intervals if run.scale == scale]
         peak = max(grades, default=0)
         if not peak:
@@ -246,9 +289,25 @@ def _margins(lane: Lane, tall: float, gap: float) -> None:
             continue
         side = min(tall - 4, 18)
         lane.add(
-            "point", [{"px": paper.across + 17, "y": y, "shape": SHAPES[peak]}], shape=True, filled=True, opacity=1,
-            color=look.grades[peak], size=(side * side) * (0.62 if peak == 2 else 0.8), stroke=look.edge, strokeWidth=1,
+            "point",
+            [{"px": paper.across + 17, "y": y, "shape": SHAPES[peak]}],
+            shapes=True,
+            filled=True,
+            opacity=1,
+            color=look.grades[peak],
+            size=(side * side) * (1.4 if peak == 2 else 0.9),
+            stroke=look.edge,
+            strokeWidth=1,
         )
-        lane.write(str(peak), paper.across + 17, y + 0.5, size=11, bold=True, align="center", colour=look.on_grade[peak])
+        digit = 11 if tall > 20 else 10
+        lane.write(
+            str(peak),
+            paper.across + 17,
+            y + 0.5,
+            size=digit,
+            bold=True,
+            align="center",
+            colour=look.on_grade[peak],
+        )
         at = next(run.start for run in course.intervals if run.scale == scale and run.grade == peak)
         lane.write(f"peak, {at:+.0f} h", paper.across + 31, y, size=10.5, colour=look.muted)

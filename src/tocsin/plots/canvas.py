@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,12 +47,20 @@ class Lane:
     layers: list[alt.Chart] = field(default_factory=list)
 
     def add(
-        self, kind: str, rows: Iterable[Row], *, tooltip: Sequence[str] = (), order: bool = False,
-        colour: str | None = None, clip: bool = False, shape: bool = False, **mark: Any,
+        self,
+        kind: str,
+        rows: Iterable[Row],
+        *,
+        tooltip: Sequence[str] = (),
+        order: bool = False,
+        colour: str | None = None,
+        clip: bool = False,
+        shapes: bool = False,
+        **mark: Any,
     ) -> None:
         """Add one layer. Fields: `x`, `x2` hours; `px`, `px2` pixels; `y`, `y2` pixels down; `group`.
 
-        `colour` names a field with literal colours; `shape` reads literal symbols from `shape`.
+        `colour` names a field with literal colours; `shapes` reads literal symbols from `shape`.
         Nothing is added for no rows.
         """
         values = [dict(row) for row in rows]
@@ -81,18 +90,29 @@ class Lane:
             channel = "fill" if kind in ("rect", "area") else "color"
             value = {"fill": alt.Fill, "color": alt.Color}[channel](f"{colour}:N", scale=None, legend=None)
             encode[channel] = value
-        if shape:
+        if shapes:
             encode["shape"] = alt.Shape("shape:N", scale=None, legend=None)
         if tooltip:
             encode["tooltip"] = [alt.Tooltip(f"{name}:N") for name in tooltip]
         kind_of_mark = {"type": kind, "clip": clip, **mark}
         self.layers.append(
-            alt.Chart(alt.InlineData(values=values)).mark_point().encode(**encode).properties(mark=kind_of_mark)
+            alt.Chart(alt.InlineData(values=values))
+            .mark_point()
+            .encode(**encode)
+            .properties(mark=kind_of_mark)
         )
 
     def write(
-        self, text: str, px: float, y: float, *, size: float = 11, colour: str | None = None,
-        align: str = "left", bold: bool = False, halo: str | None = None,
+        self,
+        text: str,
+        px: float,
+        y: float,
+        *,
+        size: float = 11,
+        colour: str | None = None,
+        align: str = "left",
+        bold: bool = False,
+        halo: str | None = None,
     ) -> None:
         """Words at a place that time does not move; `halo` is a colour that keeps lines off them."""
         row = [{"px": px, "y": y, "text": text}]
@@ -125,22 +145,40 @@ class Lane:
         self.add("rect", [{"px": -LEFT, "px2": paper.across + RIGHT, "y": 0, "y2": self.height}], opacity=0)
         if self.panel:
             self.add(
-                "rect", [{"px": 0.5, "px2": paper.across - 0.5, "y": 0.5, "y2": self.height - 0.5}],
-                color=look.panel, stroke=look.edge, strokeWidth=1,
+                "rect",
+                [{"px": 0.5, "px2": paper.across - 0.5, "y": 0.5, "y2": self.height - 0.5}],
+                color=look.panel,
+                stroke=look.edge,
+                strokeWidth=1,
             )
             days = range(int(paper.course.start // 24) + 1, int(paper.course.end // 24) + 1)
-            self.add("rule", [{"x": day * 24.0, "y": 1, "y2": self.height - 1} for day in days], color=look.grid)
+            every = max(1, math.ceil(40 / (paper.px(24) - paper.px(0))))
             self.add(
-                "rule", [{"x": x, "y": 0, "y2": self.height} for x in paper.marks],
-                color=look.muted, strokeDash=[1.5, 3], opacity=0.75,
+                "rule",
+                [{"x": day * 24.0, "y": 1, "y2": self.height - 1} for day in days if day % every == 0],
+                color=look.grid,
+            )
+            self.add(
+                "rule",
+                [{"x": x, "y": 0, "y2": self.height} for x in paper.marks],
+                color=look.muted,
+                strokeDash=[1.5, 3],
+                opacity=0.75,
             )
         self.layers.extend(above)
         if paper.course.now is not None and self.name not in ("header", "footer"):
             self.add(
-                "rule", [{"x": paper.course.now, "y": -2, "y2": self.height + 2}], color=look.ink, strokeWidth=1.5
+                "rule",
+                [{"x": paper.course.now, "y": -2, "y2": self.height + 2}],
+                color=look.ink,
+                strokeWidth=1.5,
             )
-        return alt.layer(*self.layers).properties(
-            width=paper.across, height=self.height, name=self.name, view=alt.ViewConfig(fill=None, stroke=None)
+        return alt.LayerChart(
+            layer=self.layers,
+            width=paper.across,
+            height=self.height,
+            name=self.name,
+            view=alt.ViewConfig(fill=None, stroke=None),
         )
 
 

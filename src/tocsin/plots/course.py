@@ -95,8 +95,15 @@ class Course:
 
 
 def read_course(
-    facts: pa.Table, intervals: pa.Table, *, lib: Library, patient: str | None, scales: Sequence[str] | None,
-    now: datetime | None, timezone: str, hours: tuple[float, float] | None,
+    facts: pa.Table,
+    intervals: pa.Table,
+    *,
+    lib: Library,
+    patient: str | None,
+    scales: Sequence[str] | None,
+    now: datetime | None,
+    timezone: str,
+    hours: tuple[float, float] | None,
 ) -> Course:
     """Cut one patient out of both tables. Raises `PlotError` naming what is missing and the fix."""
     patient = _one_patient(facts, patient)
@@ -105,17 +112,25 @@ def read_course(
     rows = facts.filter(pc.equal(facts["patient_id"], patient)).to_pylist()
     withdrawn = {row["replaces"] for row in rows if row.get("replaces")}
     rows = [
-        row for row in rows
-        if row["text"] != "retracted" and (row["source"] is None or row["source"] not in withdrawn)
-        and (now is None or (row["recorded"] or row["time"]) <= now) and (now is None or row["time"] <= now)
+        row
+        for row in rows
+        if row["text"] != "retracted"
+        and (row["source"] is None or row["source"] not in withdrawn)
+        and (now is None or (row["recorded"] or row["time"]) <= now)
+        and (now is None or row["time"] <= now)
     ]
     if not rows:
-        raise PlotError(f"patient `{patient}` has no facts to draw\n  fix: give a table that holds the patient's facts")
+        raise PlotError(
+            f"patient `{patient}` has no facts to draw\n"
+            "  why: all of them were withdrawn, or became known after `now`\n"
+            "  fix: a later `now`, or a table that holds the patient's facts"
+        )
     given = set(lib.classes.get("therapy", ()))
     doses = sorted((row for row in rows if row["measure"] in given), key=lambda row: row["time"])
-    zero = _aware((doses or rows)[0]["time"] if doses else min(row["time"] for row in rows))
+    zero = _aware(min(row["time"] for row in doses or rows))
     zone = UTC if timezone == "UTC" else _zone(timezone)
-    found, by_measure = [], {}
+    found: list[Fact] = []
+    by_measure: dict[str, list[Fact]] = {}
     for row in rows:
         fact = _fact(row, zero, zone, lib)
         found.append(fact)
@@ -123,28 +138,41 @@ def read_course(
     for sequence in by_measure.values():
         sequence.sort(key=lambda fact: fact.hours)
     spans, names = _intervals(intervals, patient, scales, zero)
-    start, end, known = _window(found, spans, bool(doses), now and (_aware(now) - zero) / HOUR, hours)
+    present = None if now is None else (now - zero) / HOUR
+    start, end, known = _window(found, spans, bool(doses), present, hours)
     return Course(
-        patient=patient, zero=zero, zone=zone, zone_name=timezone,
-        therapies=tuple(dict.fromkeys(row["measure"] for row in doses)), scales=names, facts=by_measure,
-        intervals=spans, start=start, end=end, now=None if now is None else (_aware(now) - zero) / HOUR,
-        known_until=known, lib=lib,
+        patient=patient,
+        zero=zero,
+        zone=zone,
+        zone_name=timezone,
+        therapies=tuple(dict.fromkeys(row["measure"] for row in doses)),
+        scales=names,
+        facts=by_measure,
+        # What was not yet so at `now`, or lies outside the window, is neither drawn nor counted as a peak.
+        intervals=[i for i in spans if i.start < known and (i.end is None or i.end > start)],
+        start=start,
+        end=end,
+        now=present,
+        known_until=known,
+        lib=lib,
     )
 
 
 def _one_patient(facts: pa.Table, patient: str | None) -> str:
     known = sorted(pc.unique(facts["patient_id"]).to_pylist())
     if not known:
-        raise PlotError("the facts table is empty\n  why: a timeline needs one patient\n  fix: read a file with facts")
+        raise PlotError("the facts table is empty\n  fix: read a file that holds a patient's facts")
     if patient is None:
         if len(known) > 1:
+            among = ", ".join(known[:5]) + (" ..." if len(known) > 5 else "")
             raise PlotError(
                 f"the facts hold {len(known)} patients and a timeline shows one\n"
-                f"  fix: patient={known[0]!r}   (among: {', '.join(map(str, known[:5]))}{' ...' if len(known) > 5 else ''})"
+                f"  fix: patient={known[0]!r}   (among: {among})"
             )
         return str(known[0])
     if patient not in known:
-        raise PlotError(f"no patient `{patient}` in the facts{near(patient, known)}\n  fix: one of: {', '.join(known[:5])}")
+        among = ", ".join(known[:5])
+        raise PlotError(f"no patient `{patient}` in the facts{near(patient, known)}\n  fix: one of: {among}")
     return patient
 
 
@@ -192,19 +220,30 @@ def _intervals(
             )
     found = [
         Interval(
-            row["scale"], (_aware(row["start"]) - zero) / HOUR,
+            row["scale"],
+            (_aware(row["start"]) - zero) / HOUR,
             None if row["end"] is None else (_aware(row["end"]) - zero) / HOUR,
-            row["grade"], row["up_to"], bool(row["ambiguous"]), tuple(row["because"] or ()),
-            tuple(row["waiting_for"] or ()), tuple(row["judgement"] or ()), tuple(row["flags"] or ()),
+            row["grade"],
+            row["up_to"],
+            bool(row["ambiguous"]),
+            tuple(row["because"] or ()),
+            tuple(row["waiting_for"] or ()),
+            tuple(row["judgement"] or ()),
+            tuple(row["flags"] or ()),
             row["definition"] or "",
         )
-        for row in rows if row["scale"] in wanted
+        for row in rows
+        if row["scale"] in wanted
     ]
     return sorted(found, key=lambda i: (wanted.index(i.scale), i.start)), wanted
 
 
 def _window(
-    facts: list[Fact], spans: list[Interval], dosed: bool, now: float | None, hours: tuple[float, float] | None
+    facts: list[Fact],
+    spans: list[Interval],
+    dosed: bool,
+    now: float | None,
+    hours: tuple[float, float] | None,
 ) -> tuple[float, float, float]:
     """First and last hour shown, and the hour up to which something is known."""
     first = min(fact.hours for fact in facts)
@@ -213,7 +252,9 @@ def _window(
     if hours is not None:
         start, end = hours
         if not start < end:
-            raise PlotError(f"hours = {hours} is not a window\n  fix: hours=(first, last), in hours since the dose")
+            raise PlotError(
+                f"hours = {hours} is not a window\n  fix: hours=(first, last), in hours since the dose"
+            )
         return start, end, min(known, end)
     # A weight from last month must not squeeze the days that matter.
     start = max(first, -RUN_IN_HOURS) if dosed else first
@@ -273,15 +314,13 @@ def held(facts: list[Fact], hold: float | None, until: float) -> list[tuple[floa
 def fever_limit(course: Course) -> float | None:
     """The temperature at which the scales asked for (else any scale) begin to count fever, in Cel."""
     for scale in (*course.scales, *course.lib.scales):
-        for finding in _findings(course.lib, scale):
-            if finding.measure == "temperature" and finding.op in ("at_least", "above"):
-                if isinstance(finding.bound, float | int) and finding.reference is None:
-                    return float(finding.bound)
+        found = course.lib.scale(scale).findings if scale in course.lib.scales else {}
+        # `fever` by name first: a scale may also ask for a higher temperature somewhere.
+        for finding in sorted(found.values(), key=lambda finding: finding.id != "fever"):
+            plain = isinstance(finding.bound, float) and finding.reference is None
+            if finding.measure == "temperature" and finding.op in ("at_least", "above") and plain:
+                return float(finding.bound or 0)
     return None
-
-
-def _findings(lib: Library, scale: str) -> Iterable[Any]:
-    return lib.scale(scale).findings.values() if scale in lib.scales else ()
 
 
 def finding_title(lib: Library, scale: str, finding: str) -> str:
@@ -320,12 +359,16 @@ def pressure_limit(course: Course, measure: Measure) -> tuple[float, str] | None
     name = f"limit {number(limit)}" + ("" if ages else " (age not charted)")
     window = measure.baseline_hours or 0.0
     usual = [
-        f.value for f in course.facts.get(measure.id, ())
+        f.value
+        for f in course.facts.get(measure.id, ())
         if f.value is not None and course.therapies and -window <= f.hours < 0
     ]
     if usual and median(usual) < limit and (measure.chronic_fall_percent or measure.chronic_fall):
         base = median(usual)
-        falls = [base * (1 - (measure.chronic_fall_percent or 100) / 100), base - (measure.chronic_fall or base)]
+        falls = [
+            base * (1 - (measure.chronic_fall_percent or 100) / 100),
+            base - (measure.chronic_fall or base),
+        ]
         limit = min(limit, max(falls))
         name = f"limit {number(limit)} (usual {number(base)})"
     return limit, name

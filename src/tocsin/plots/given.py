@@ -1,8 +1,9 @@
-"""What was given: therapy doses, anti-cytokine drugs, steroids, antipyretics, procedures, with their doses."""
+"""What was given: therapy, anti-cytokine drugs, steroids, procedures, antipyretics, with their doses."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 from tocsin.plots.canvas import TOOLTIP, Lane, Paper, Row
@@ -12,8 +13,11 @@ from tocsin.plots.look import CROSS, lowered, quantity
 
 #: Class of drug to (symbol, filled); the order is the order of importance.
 SYMBOLS = {
-    "therapy": ("circle", True), "anti-cytokine": ("diamond", True), "steroid": ("diamond", False),
-    "procedure": (CROSS, False), "antipyretic": ("triangle-down", False),
+    "therapy": ("circle", True),
+    "anti-cytokine": ("diamond", True),
+    "steroid": ("diamond", False),
+    "procedure": (CROSS, False),
+    "antipyretic": ("triangle-down", False),
 }
 ROW = 16.0  # px
 HALF = 6.0  # px, half a symbol
@@ -51,7 +55,7 @@ def words(paper: Paper, group: Doses) -> tuple[str, str]:
     name = lowered(paper.course.lib.measure(first.measure).title)
     long = f"{name} {quantity(first.value, first.unit)}".strip()
     if len(group.doses) > 1:
-        steps = [b.hours - a.hours for a, b in zip(group.doses, group.doses[1:], strict=False)]
+        steps = [b.hours - a.hours for a, b in pairwise(group.doses)]
         usual = median(steps)
         if len(steps) > 1 and usual >= 1 and all(abs(step - usual) <= 0.25 * usual for step in steps):
             long += f" q{usual:.0f}h"
@@ -85,8 +89,26 @@ def given_lane(paper: Paper) -> Lane:
                 text.append({"px": spot[0], "y": y + 0.5, "text": spot[1]})
         colour = look.given[kind]
         lane.add(
-            "point", rows, shape=True, tooltip=TOOLTIP, filled=filled, stroke=colour, opacity=1, strokeWidth=1.5,
-            fill=colour if filled else look.panel, size=80 if "diamond" in shape else 62,
+            "point",
+            rows,
+            shapes=True,
+            tooltip=TOOLTIP,
+            filled=filled,
+            stroke=colour,
+            opacity=1,
+            strokeWidth=1.5,
+            fill=colour if filled else look.panel,
+            size=80 if "diamond" in shape else 62,
+        )
+        lane.add(
+            "text",
+            text,
+            align="left",
+            fontSize=11,
+            color=look.panel,
+            stroke=look.panel,
+            strokeWidth=4,
+            strokeJoin="round",
         )
         lane.add("text", text, align="left", fontSize=11, color=colour)
     return lane
@@ -111,7 +133,13 @@ def _lay(paper: Paper, groups: list[Doses], count: int) -> Placed:
         clear = [row for row in range(count) if not _hits(room, row, spans)]
         row = clear[0] if clear else min(range(count), key=lambda r: _hits(room, r, spans))
         named = next(
-            ((r, spot) for text in words(paper, group) for r in clear if (spot := _spot(room, r, spans, text))), None
+            (
+                (r, spot)
+                for text in words(paper, group)
+                for r in clear
+                if (spot := _spot(room, r, spans, text))
+            ),
+            None,
         )
         row, spot = named or (row, None)
         for span in spans:

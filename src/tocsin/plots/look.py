@@ -48,25 +48,53 @@ class Look:
 
 
 LIGHT = Look(
-    page="#F5F7F9", panel="#FFFFFF", edge="#DDE3E8", grid="#EDF0F3", ink="#1D252D", muted="#5C6873",
+    page="#F5F7F9",
+    panel="#FFFFFF",
+    edge="#DDE3E8",
+    grid="#EDF0F3",
+    ink="#1D252D",
+    muted="#5C6873",
     grades=("#D9DEE3", "#F4D58D", "#F19C4B", "#C8453B", "#5B1647", "#111114"),
     on_grade=("#1D252D", "#2B2208", "#2B1703", "#FFFFFF", "#FFFFFF", "#FFFFFF"),
-    unmeasured="#FFFFFF", unmeasured_edge="#7D8791",
-    alarm="#C8453B", point="#4C5B6B", line="#8B98A5", pressor="#2257A8", bolus="#1E8A74", oxygen="#0B7080",
+    unmeasured="#FFFFFF",
+    unmeasured_edge="#7D8791",
+    alarm="#C8453B",
+    point="#4C5B6B",
+    line="#8B98A5",
+    pressor="#2257A8",
+    bolus="#1E8A74",
+    oxygen="#0B7080",
     given={
-        "therapy": "#1D252D", "anti-cytokine": "#2257A8", "steroid": "#7A3F96", "antipyretic": "#5C6873",
+        "therapy": "#1D252D",
+        "anti-cytokine": "#2257A8",
+        "steroid": "#7A3F96",
+        "antipyretic": "#5C6873",
         "procedure": "#5C6873",
     },
 )
 
 DARK = Look(
-    page="#11161C", panel="#1A2028", edge="#2E3843", grid="#242C35", ink="#E8EDF2", muted="#9AA6B2",
+    page="#11161C",
+    panel="#1A2028",
+    edge="#2E3843",
+    grid="#242C35",
+    ink="#E8EDF2",
+    muted="#9AA6B2",
     grades=("#C9D0D7", "#EBC873", "#E08A3C", "#C4413A", "#6E1C57", "#000000"),
     on_grade=("#1D252D", "#2B2208", "#2B1703", "#FFFFFF", "#FFFFFF", "#FFFFFF"),
-    unmeasured="#1A2028", unmeasured_edge="#9AA6B2",
-    alarm="#FF8078", point="#A9B7C6", line="#6D7B89", pressor="#6FA8FF", bolus="#4FC7AB", oxygen="#45BFD0",
+    unmeasured="#1A2028",
+    unmeasured_edge="#9AA6B2",
+    alarm="#FF8078",
+    point="#A9B7C6",
+    line="#6D7B89",
+    pressor="#6FA8FF",
+    bolus="#4FC7AB",
+    oxygen="#45BFD0",
     given={
-        "therapy": "#E8EDF2", "anti-cytokine": "#6FA8FF", "steroid": "#CF98EA", "antipyretic": "#9AA6B2",
+        "therapy": "#E8EDF2",
+        "anti-cytokine": "#6FA8FF",
+        "steroid": "#CF98EA",
+        "antipyretic": "#9AA6B2",
         "procedure": "#9AA6B2",
     },
 )
@@ -93,8 +121,16 @@ def lightness(colour: str) -> float:
 
 
 UNIT_WORDS = (
-    ("{score}", ""), ("mm[Hg]", "mmHg"), ("[IU]", "IU"), ("[degF]", "°F"), ("Cel", "°C"), ("ug", "µg"),
-    ("10*3", "10³"), ("10*9", "10⁹"), ("{", ""), ("}", ""),
+    ("{score}", ""),
+    ("mm[Hg]", "mmHg"),
+    ("[IU]", "IU"),
+    ("[degF]", "°F"),
+    ("Cel", "°C"),
+    ("ug", "µg"),
+    ("10*3", "10³"),
+    ("10*9", "10⁹"),
+    ("{", ""),
+    ("}", ""),
 )
 
 

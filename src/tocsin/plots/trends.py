@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from tocsin.plots.canvas import LEFT, TOOLTIP, Lane, Paper, Row, fit, ruler
 from tocsin.plots.course import Fact, held, runs
@@ -16,7 +17,7 @@ UNKNOWN = "device not charted"
 
 
 def rungs(paper: Paper) -> list[str]:
-    """The devices this patient had, mild to worst, over room air; oxygen without a device has its own rung."""
+    """This patient's devices, mild to worst, over room air; oxygen without a device has its own rung."""
     course = paper.course
     seen = {fact.text for fact in course.of("oxygen-device")}
     ladder = [w for w in course.lib.measure("oxygen-device").words if w in seen or w == "room-air"]
@@ -29,9 +30,13 @@ def rungs(paper: Paper) -> list[str]:
 def _bare_flow(paper: Paper) -> list[Fact]:
     """Flow above 0 charted while no device is."""
     course = paper.course
-    steps = held(course.of("oxygen-device"), course.lib.measure("oxygen-device").hold_hours, course.known_until)
+    steps = held(
+        course.of("oxygen-device"), course.lib.measure("oxygen-device").hold_hours, course.known_until
+    )
     return [
-        f for f in course.of("oxygen-flow") if (f.value or 0) > 0 and not any(a <= f.hours < b for a, b, _ in steps)
+        f
+        for f in course.of("oxygen-flow")
+        if (f.value or 0) > 0 and not any(a <= f.hours < b for a, b, _ in steps)
     ]
 
 
@@ -49,7 +54,7 @@ def oxygen_lane(paper: Paper, height: float) -> Lane:
     if saturation:
         low = min(88.0, min(f.value or 0.0 for f in saturation))
         to_px = ruler(low, 100.0, 5, SATURATION - 1)
-        points(lane, saturation, to_px, [look.point] * len(saturation), size=9)
+        points(lane, saturation, to_px, [look.point] * len(saturation), size=12)
         lane.write("SpO2 100", -6, 6, size=9.5, align="right", colour=look.muted)
         lane.write(number(low), -6, SATURATION - 2, size=9.5, align="right", colour=look.muted)
         worst = min(saturation, key=lambda f: f.value or 0.0)
@@ -57,7 +62,9 @@ def oxygen_lane(paper: Paper, height: float) -> Lane:
         px = paper.px(worst.hours)
         varied = worst.value != max(f.value or 0.0 for f in saturation)
         if varied and px + 6 + width(text, 10, True) < paper.across:
-            lane.write(text, px + 6, to_px(worst.value) - 1, size=10, bold=True, colour=look.ink, halo=look.panel)
+            lane.write(
+                text, px + 6, to_px(worst.value) - 1, size=10, bold=True, colour=look.ink, halo=look.panel
+            )
         lane.last(f"SpO2 {number(saturation[-1].value or 0)}%", *age(course, saturation[-1]))
     ladder = rungs(paper)
     bare = _bare_flow(paper)
@@ -88,10 +95,12 @@ def _steps(lane: Lane, level: dict[str, float], bare: list[Fact]) -> None:
         for a, b, f in held(bare, course.lib.measure("oxygen-flow").hold_hours, course.known_until)
     ]
     spans.sort(key=lambda span: span[0])
-    rows: list[Row] = [{"x": a, "x2": b, "y": y, "device": f.text or UNKNOWN, **f.hover} for a, b, y, f in spans]
+    rows: list[Row] = [
+        {"x": a, "x2": b, "y": y, "device": f.text or UNKNOWN, **f.hover} for a, b, y, f in spans
+    ]
     joins: list[Row] = [
         {"x": b, "y": y, "y2": following[2]}
-        for (_, b, y, _), following in zip(spans, spans[1:], strict=False)
+        for (_, b, y, _), following in pairwise(spans)
         if abs(following[0] - b) < 1e-6 and following[2] != y
     ]
     lane.add("rule", joins, color=look.oxygen, strokeWidth=2.5, strokeCap="square")
@@ -102,7 +111,9 @@ def _settings(lane: Lane, level: dict[str, float]) -> None:
     """Flow or FiO2, where it changes, over the step it belongs to; what would touch is left out."""
     paper = lane.paper
     course, look = paper.course, paper.look
-    devices = held(course.of("oxygen-device"), course.lib.measure("oxygen-device").hold_hours, course.known_until)
+    devices = held(
+        course.of("oxygen-device"), course.lib.measure("oxygen-device").hold_hours, course.known_until
+    )
     room = Rows(len(level), paper.across, gap=5)
     order = list(level)
     said: dict[str, float | None] = {}
@@ -111,7 +122,9 @@ def _settings(lane: Lane, level: dict[str, float]) -> None:
     for fact in course.of("oxygen-flow", "fio2"):
         if fact.value is not None and said.get(fact.measure) != fact.value:
             said[fact.measure] = fact.value
-            shown = f"{number(fact.value)} L" if fact.measure == "oxygen-flow" else f"FiO2 {number(fact.value)}%"
+            shown = (
+                f"{number(fact.value)} L" if fact.measure == "oxygen-flow" else f"FiO2 {number(fact.value)}%"
+            )
             together.setdefault(fact.hours, []).append(shown)
     for hours, parts in together.items():
         word = next((f.text for a, b, f in devices if a <= hours < b), UNKNOWN) or UNKNOWN
@@ -124,7 +137,14 @@ def _settings(lane: Lane, level: dict[str, float]) -> None:
                 text.append({"px": left, "y": level[word] - 6.5, "text": shown})
                 break
     lane.add(
-        "text", text, align="left", fontSize=9.5, color=look.panel, stroke=look.panel, strokeWidth=3, strokeJoin="round"
+        "text",
+        text,
+        align="left",
+        fontSize=9.5,
+        color=look.panel,
+        stroke=look.panel,
+        strokeWidth=3,
+        strokeJoin="round",
     )
     lane.add("text", text, align="left", fontSize=9.5, color=look.oxygen)
 
@@ -141,13 +161,21 @@ def mind_lane(paper: Paper, measure_id: str, height: float) -> Lane:
     lane.write(number(top), -6, 6, size=9.5, align="right", colour=look.muted)
     lane.write("0", -6, height - 6, size=9.5, align="right", colour=look.muted)
     spans = held(facts, measure.hold_hours, course.known_until)
-    lane.add("rule", [
-        {"x": b, "y": to_px(f.value), "y2": to_px(g.value)}
-        for (_, b, f), (c, _, g) in zip(spans, spans[1:], strict=False) if abs(b - c) < 1e-6
-    ], color=look.line)
     lane.add(
-        "rule", [{"x": a, "x2": b, "y": to_px(f.value), "value": f.value, **f.hover} for a, b, f in spans],
-        color=look.point, strokeWidth=2, tooltip=TOOLTIP,
+        "rule",
+        [
+            {"x": b, "y": to_px(f.value), "y2": to_px(g.value)}
+            for (_, b, f), (c, _, g) in pairwise(spans)
+            if abs(b - c) < 1e-6
+        ],
+        color=look.line,
+    )
+    lane.add(
+        "rule",
+        [{"x": a, "x2": b, "y": to_px(f.value), "value": f.value, **f.hover} for a, b, f in spans],
+        color=look.point,
+        strokeWidth=2,
+        tooltip=TOOLTIP,
     )
     free, said = -math.inf, None
     for fact in facts:
@@ -187,8 +215,12 @@ def lab_lane(paper: Paper, measure_id: str, height: float) -> Lane:
 
     upper = next((f.ref_high for f in reversed(facts) if f.ref_high), measure.ref_high)
     if upper and middle - half < math.log10(upper) < middle + half:
-        lane.add("rule", [{"px": 1, "px2": paper.across - 1, "y": to_px(upper), "value": upper}], color=look.line,
-                 strokeDash=[2, 3])
+        lane.add(
+            "rule",
+            [{"px": 1, "px2": paper.across - 1, "y": to_px(upper), "value": upper}],
+            color=look.line,
+            strokeDash=[2, 3],
+        )
     line(lane, runs(facts, measure.hold_hours), to_px, color=look.point, strokeWidth=1.5)
     points(lane, facts, to_px, [look.point] * len(facts), size=14)
     peak = max(facts, key=lambda f: f.value or 0.0)
@@ -198,7 +230,9 @@ def lab_lane(paper: Paper, measure_id: str, height: float) -> Lane:
         px, half = paper.px(peak.hours), width(word, 10) / 2
         px = min(max(px, half + 4), paper.across - half - 4)
         # Under its point: the line falls away from a peak on both sides.
-        lane.write(word, px, min(to_px(peak.value) + 11, height - 7), size=10, align="center", halo=look.panel)
+        lane.write(
+            word, px, min(to_px(peak.value) + 11, height - 7), size=10, align="center", halo=look.panel
+        )
     last = facts[-1]
     shown = f"{comparator.get(last.text or '', '')}{number(last.value or 0)} {direction(facts)}"
     old, stale = age(course, last)

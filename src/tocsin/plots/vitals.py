@@ -30,7 +30,13 @@ def age(course: Course, fact: Fact) -> tuple[str, bool]:
     """How old a value is where what is known ends, and whether that is longer than it is held for."""
     hours = max(0.0, course.known_until - fact.hours)
     hold = course.lib.measure(fact.measure).hold_hours
-    text = f"{hours * 60:.0f} min old" if hours < 1 else f"{hours:.0f} h old" if hours < 72 else f"{hours / 24:.0f} d old"
+    text = (
+        f"{hours * 60:.0f} min old"
+        if hours < 1
+        else f"{hours:.0f} h old"
+        if hours < 72
+        else f"{hours / 24:.0f} d old"
+    )
     return text, hold is not None and hours >= hold
 
 
@@ -58,7 +64,9 @@ def line(lane: Lane, groups: list[list[Fact]], to_px: Any, **mark: Any) -> None:
     """Join the readings of each unbroken run."""
     rows = [
         {"x": fact.hours, "y": to_px(fact.value), "group": str(n)}
-        for n, group in enumerate(groups) if len(group) > 1 for fact in group
+        for n, group in enumerate(groups)
+        if len(group) > 1
+        for fact in group
     ]
     lane.add("line", rows, order=True, clip=True, **mark)
 
@@ -72,12 +80,22 @@ def points(
         for fact, colour in zip(facts, colours, strict=True)
     ]
     lane.add(
-        "point", rows, colour="colour", tooltip=TOOLTIP, filled=True, size=size, shape=shape, opacity=1,
-        stroke="transparent", strokeWidth=REACH,
+        "point",
+        rows,
+        colour="colour",
+        tooltip=TOOLTIP,
+        filled=True,
+        size=size,
+        shape=shape,
+        opacity=1,
+        stroke="transparent",
+        strokeWidth=REACH,
     )
 
 
-def scale_marks(lane: Lane, low: float, high: float, to_px: Any, step: float, skip: float | None = None) -> None:
+def scale_marks(
+    lane: Lane, low: float, high: float, to_px: Any, step: float, skip: float | None = None
+) -> None:
     """Numbers of the lane's own scale, beside it; `skip` keeps clear of a limit already written."""
     value = math.ceil(low / step) * step
     while value <= high:
@@ -86,11 +104,24 @@ def scale_marks(lane: Lane, low: float, high: float, to_px: Any, step: float, sk
         value += step
 
 
-def limit_line(lane: Lane, value: float, to_px: Any, name: str) -> None:
-    """A limit from the definitions, its value at the left beside the scale, its name inside at the right."""
+def limit_line(lane: Lane, value: float, to_px: Any, name: str, around: list[Fact]) -> None:
+    """A limit from the definitions; its name inside, at the end where fewer readings are in the way."""
     look, paper = lane.paper.look, lane.paper
-    lane.add("rule", [{"px": 1, "px2": paper.across - 1, "y": to_px(value), "value": value}], color=look.alarm, strokeWidth=1)
-    lane.write(name, paper.across - 5, to_px(value) - 7, size=10.5, colour=look.alarm, align="right", halo=look.panel)
+    y, wide = to_px(value), width(name, 10.5) + 10
+    lane.add(
+        "rule", [{"px": 1, "px2": paper.across - 1, "y": y, "value": value}], color=look.alarm, strokeWidth=1
+    )
+    near = [paper.px(f.hours) for f in around if f.value is not None and -18 < to_px(f.value) - y < 4]
+    left = sum(px < wide for px in near) < sum(px > paper.across - wide for px in near)
+    lane.write(
+        name,
+        5 if left else paper.across - 5,
+        y - 7,
+        size=10.5,
+        colour=look.alarm,
+        align="left" if left else "right",
+        halo=look.panel,
+    )
 
 
 def temperature_lane(paper: Paper, height: float) -> Lane:
@@ -110,7 +141,7 @@ def temperature_lane(paper: Paper, height: float) -> Lane:
     scale_marks(lane, low, high, to_px, 1.0 if high - low < 6 else 2.0, None)
     line(lane, runs(facts, measure.hold_hours), to_px, color=look.line, strokeWidth=1)
     if limit is not None:
-        limit_line(lane, limit, to_px, f"fever from {limit:.1f}")
+        limit_line(lane, limit, to_px, f"fever from {limit:.1f}", facts)
     good = [fact for fact in facts if fact.value is not None]
 
     def fever(fact: Fact) -> bool:
@@ -146,7 +177,14 @@ def _callout(lane: Lane, fact: Fact, y: float, text: str, colour: str, *, above:
     paper, half = lane.paper, width(text, 10.5, True) / 2
     px = min(max(paper.px(fact.hours), half + 4), paper.across - half - 4)
     lane.write(
-        text, px, y - 9 if above else y + 10, size=10.5, colour=colour, align="center", bold=True, halo=paper.look.panel
+        text,
+        px,
+        y - 9 if above else y + 10,
+        size=10.5,
+        colour=colour,
+        align="center",
+        bold=True,
+        halo=paper.look.panel,
     )
 
 
@@ -155,8 +193,10 @@ def pressure_lane(paper: Paper, height: float) -> Lane:
     course, look = paper.course, paper.look
     systolic, mean = readings(paper, "systolic-bp"), readings(paper, "mean-bp")
     drugs = [
-        drug for kind in ("vasopressor", "vasopressor-not-counted", "inotrope")
-        for drug in course.lib.classes.get(kind, ()) if course.of(drug)
+        drug
+        for kind in ("vasopressor", "vasopressor-not-counted", "inotrope")
+        for drug in course.lib.classes.get(kind, ())
+        if course.of(drug)
     ]
     boluses = course.of("fluid-bolus")
     bars = len(drugs) + bool(boluses)
@@ -178,10 +218,16 @@ def pressure_lane(paper: Paper, height: float) -> Lane:
         good = [fact for fact in mean if fact.value is not None]
         points(lane, good, to_px, [look.line] * len(good), size=6)
         if limit:
-            limit_line(lane, limit[0], to_px, limit[1])
+            limit_line(lane, limit[0], to_px, limit[1], [*systolic, *mean])
         good = [fact for fact in systolic if fact.value is not None]
         floor = limit[0] if limit else -math.inf
-        points(lane, good, to_px, [look.alarm if (f.value or 0) < floor else look.point for f in good], size=_size(paper, good))
+        points(
+            lane,
+            good,
+            to_px,
+            [look.alarm if (f.value or 0) < floor else look.point for f in good],
+            size=_size(paper, good),
+        )
         shown = runs(systolic or mean, main.hold_hours)
         gaps(lane, shown, main.hold_hours, height / 2 - 4)
         _last_pressure(lane, systolic, mean, height, floor)
@@ -235,14 +281,34 @@ def _bar(lane: Lane, drug: str, top: float) -> None:
             solid.append({**box, "y": bottom - tall, "value": fact.value})
     lane.add("rect", solid, tooltip=TOOLTIP, color=look.pressor, clip=True)
     lane.add(
-        "rect", unknown, tooltip=TOOLTIP, color=look.panel, stroke=look.pressor, strokeDash=[3, 2], strokeWidth=1, clip=True
+        "rect",
+        unknown,
+        tooltip=TOOLTIP,
+        color=look.panel,
+        stroke=look.pressor,
+        strokeDash=[3, 2],
+        strokeWidth=1,
+        clip=True,
     )
     pushes = [f for f in course.of(drug) if f.text == "push"]
     lane.add(
-        "point", [{"x": f.hours, "y": bottom - 4, **f.hover} for f in pushes], tooltip=TOOLTIP, shape="triangle-up",
-        filled=True, size=36, color=look.pressor, opacity=1,
+        "point",
+        [{"x": f.hours, "y": bottom - 4, **f.hover} for f in pushes],
+        tooltip=TOOLTIP,
+        shape="triangle-up",
+        filled=True,
+        size=36,
+        color=look.pressor,
+        opacity=1,
     )
-    lane.write(fit(measure.title.lower(), LEFT - 22, 10.5), -6, bottom - 5, size=10.5, align="right", colour=look.pressor)
+    lane.write(
+        fit(measure.title.lower(), LEFT - 22, 10.5),
+        -6,
+        bottom - 5,
+        size=10.5,
+        align="right",
+        colour=look.pressor,
+    )
     lasts = [*solid, *unknown]
     if not lasts:
         return
@@ -250,16 +316,26 @@ def _bar(lane: Lane, drug: str, top: float) -> None:
     wide, end = width(word, 10.5), max(float(box["x2"]) for box in lasts)
     begin = min(float(box["x"]) for box in lasts)
     if paper.px(end) + 6 + wide < paper.across:
-        lane.write(word, paper.px(end) + 6, bottom - 5, size=10.5, colour=look.pressor)
+        lane.write(word, paper.px(end) + 6, bottom - 5, size=10.5, colour=look.pressor, halo=look.panel)
     elif paper.px(begin) - 6 - wide > 0:
-        lane.write(word, paper.px(begin) - 6, bottom - 5, size=10.5, colour=look.pressor, align="right")
+        lane.write(
+            word,
+            paper.px(begin) - 6,
+            bottom - 5,
+            size=10.5,
+            colour=look.pressor,
+            align="right",
+            halo=look.panel,
+        )
 
 
 def _boluses(lane: Lane, boluses: list[Fact], top: float) -> None:
     look, paper = lane.paper.look, lane.paper
     y = top + BAR / 2 - 1
     rows = [{"x": f.hours, "y": y, **f.hover} for f in boluses]
-    lane.add("point", rows, tooltip=TOOLTIP, shape="square", filled=True, size=40, color=look.bolus, opacity=1)
+    lane.add(
+        "point", rows, tooltip=TOOLTIP, shape="square", filled=True, size=40, color=look.bolus, opacity=1
+    )
     lane.write("fluid bolus", -6, y, size=10.5, align="right", colour=look.bolus)
     free = -math.inf
     for i, fact in enumerate(boluses):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import altair as alt
 import pyarrow as pa
@@ -34,10 +35,19 @@ NOTE = "For research and decision support by trained staff; not a diagnosis."
 
 
 def timeline(
-    facts: pa.Table, intervals: pa.Table, *, lib: Library, patient: str | None = None,
-    scales: Sequence[str] | None = None, labs: Sequence[str] = ("crp", "ferritin", "il-6"),
-    now: datetime | None = None, width: int = WIDTH, height: int = HEIGHT, theme: str = "light",
-    timezone: str = "UTC", hours: tuple[float, float] | None = None,
+    facts: pa.Table,
+    intervals: pa.Table,
+    *,
+    lib: Library,
+    patient: str | None = None,
+    scales: Sequence[str] | None = None,
+    labs: Sequence[str] = ("crp", "ferritin", "il-6"),
+    now: datetime | None = None,
+    width: int = WIDTH,
+    height: int = HEIGHT,
+    theme: str = "light",
+    timezone: str = "UTC",
+    hours: tuple[float, float] | None = None,
 ) -> alt.VConcatChart:
     """Draw one patient's course.
 
@@ -74,7 +84,9 @@ def timeline(
     rows = max((name["row"] for name in names), default=0) + 1
     marked = Paper(course, colours, paper.across, tuple(sorted({name["x"] for name in names})))
     lanes = [bands_lane(Paper(course, colours, paper.across), names, rows), given_lane(marked)]
-    lanes += _measured(marked, labs, height - HEADER - FOOTER - sum(lane.height + GAP for lane in lanes) - GAP)
+    lanes += _measured(
+        marked, labs, height - HEADER - FOOTER - sum(lane.height + GAP for lane in lanes) - GAP
+    )
     return _page([_header(paper), *lanes, _footer(paper)], paper)
 
 
@@ -104,9 +116,14 @@ def _measured(paper: Paper, labs: Sequence[str], room: float) -> list[Lane]:
 def _page(lanes: list[Lane], paper: Paper) -> alt.VConcatChart:
     look = paper.look
     chart = alt.VConcatChart(
-        vconcat=[lane.chart() for lane in lanes], spacing=GAP, bounds="flush", padding=0, background=look.page,
+        vconcat=[lane.chart() for lane in lanes],
+        spacing=GAP,
+        bounds="flush",
+        padding=0,
+        background=look.page,
     )
-    return chart.configure_view(stroke=None).configure_axis(disable=True)
+    page: alt.VConcatChart = chart.configure_view(stroke=None)
+    return page
 
 
 def _title(course: Course) -> str:
@@ -122,9 +139,22 @@ def _header(paper: Paper) -> Lane:
     lane = Lane(paper, "header", HEADER, panel=False)
     until = course.local(course.known_until)
     known = f"{'as of' if course.now is not None else 'shown to'} {until:%a} {until.day} {until:%b %Y %H:%M}"
-    lane.write(fit(_title(course), paper.across + LEFT - width(known, 11) - 40, 16, True), -LEFT + 16, 19, size=16, bold=True)
+    lane.write(
+        fit(_title(course), paper.across + LEFT - width(known, 11) - 40, 16, True),
+        -LEFT + 16,
+        19,
+        size=16,
+        bold=True,
+    )
     lane.write(known, paper.across + RIGHT - 16, 20, size=11, align="right", colour=look.muted)
-    lane.write(f"local time, {course.zone_name}" if course.zone_name != "UTC" else "time, UTC", -6, HEADER - 14, size=10.5, align="right", colour=look.muted)
+    lane.write(
+        f"local time, {course.zone_name}" if course.zone_name != "UTC" else "time, UTC",
+        -6,
+        HEADER - 14,
+        size=10.5,
+        align="right",
+        colour=look.muted,
+    )
     room = Rows(1, paper.across + 40, gap=8)
     step = _clock_step(paper)
     first = course.local(course.start).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -144,7 +174,15 @@ def _header(paper: Paper) -> Lane:
         px = paper.px(at)
         if room.free(0, px - half + 20, px + half + 20):
             room.take(0, px - half + 20, px + half + 20)
-            lane.write(text, px, HEADER - 14, size=size, bold=not clock, align="center", colour=look.muted if clock else look.ink)
+            lane.write(
+                text,
+                px,
+                HEADER - 14,
+                size=size,
+                bold=not clock,
+                align="center",
+                colour=look.muted if clock else look.ink,
+            )
             lane.add("rule", [{"x": at, "y": HEADER - 6, "y2": HEADER - 1}], color=look.muted)
     return lane
 
@@ -159,15 +197,24 @@ def _footer(paper: Paper) -> Lane:
     """Hours and days since the dose, the key, and what the picture is for."""
     course, look = paper.course, paper.look
     lane = Lane(paper, "footer", FOOTER, panel=False)
-    lane.write("since dose" if course.therapies else "since first fact", -6, 11, size=10.5, align="right", colour=look.muted)
+    lane.write(
+        "since dose" if course.therapies else "since first fact",
+        -24,
+        11,
+        size=10.5,
+        align="right",
+        colour=look.muted,
+    )
     step = _clock_step(paper)
     at = math.ceil(course.start / step) * step
     while at <= course.end:
         px = paper.px(at)
         lane.add("rule", [{"x": at, "y": -2, "y2": 3}], color=look.muted)
-        lane.write(f"{at} h", px, 11, size=11, align="center")
+        lane.write(f"{at} h".replace("-", "−"), px, 11, size=11, align="center")
         if at % 24 == 0:
-            lane.write(f"day {at // 24}", px, 23, size=10.5, align="center", colour=look.muted)
+            lane.write(
+                f"day {at // 24}".replace("-", "−"), px, 23, size=10.5, align="center", colour=look.muted
+            )
         at += step
     if course.now is not None:
         lane.write("now", paper.px(course.now), 23, size=10.5, align="center", bold=True, halo=look.page)
@@ -190,16 +237,31 @@ def _key(lane: Lane) -> None:
         box = [{"px": px, "px2": px + 20, "y": y - 6, "y2": y + 6}]
         if kind == "hatch":
             lane.add("rect", box, color=look.grades[1])
-            rows = [
+            rows: list[dict[str, Any]] = [
                 {"px": px + x0 + dx, "y": y + dy, "y2": y + dy2, "group": str(x0)}
-                for x0 in (-2, 7) for dx, dy, dy2 in ((2, 6, 6), (6, 2, 6), (11, -3, 1), (14, -6, -2))
+                for x0 in (-2, 7)
+                for dx, dy, dy2 in ((2, 6, 6), (6, 2, 6), (11, -3, 1), (14, -6, -2))
             ]
-            lane.add("area", [r for r in rows if px <= r["px"] <= px + 20], color=look.grades[2], opacity=1)
+            lane.add(
+                "area",
+                [row for row in rows if px <= float(row["px"]) <= px + 20],
+                color=look.grades[2],
+                opacity=1,
+            )
             lane.add("rect", box, color="transparent", stroke=look.ink, strokeDash=[4, 3], strokeWidth=1)
         elif kind == "blank":
-            lane.add("rect", box, color=look.unmeasured, stroke=look.unmeasured_edge, strokeDash=[4, 3], strokeWidth=1)
+            lane.add(
+                "rect",
+                box,
+                color=look.unmeasured,
+                stroke=look.unmeasured_edge,
+                strokeDash=[4, 3],
+                strokeWidth=1,
+            )
             lane.write("?", px + 10, y + 0.5, size=10, align="center", colour=look.muted)
         else:
-            lane.add("rule", [{"px": px + 10, "y": y - 6, "y2": y + 6}], color=look.muted, strokeDash=[1.5, 3])
+            lane.add(
+                "rule", [{"px": px + 10, "y": y - 6, "y2": y + 6}], color=look.muted, strokeDash=[1.5, 3]
+            )
         lane.write(text, px + 26, y, size=10, colour=look.muted)
         px += 26 + width(text, 10) + 18
