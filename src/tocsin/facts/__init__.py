@@ -7,7 +7,8 @@ from typing import Any
 
 _HOMES = {
     "SCHEMA": "columns", "REJECTS": "columns", "METADATA": "columns", "FactsError": "columns",
-    "Canonical": "columns", "canonical": "settle", "settle": "settle", "resolve": "settle",
+    "Canonical": "columns", "canonical": "patients", "settle": "patients", "resolve": "patients",
+    "merge": "patients", "together": "patients", "check_units": "patients", "write_facts": "files",
     "read_rows": "rows", "message": "rejects", "messages": "rejects",
 }
 __all__ = sorted(_HOMES)

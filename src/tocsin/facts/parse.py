@@ -36,6 +36,19 @@ def flat(column: Any) -> pa.Array:
     return column
 
 
+def iso(array: pa.Array) -> pa.Array:
+    """Times as ISO 8601, with Z where they are instants, with a fraction only where there is one."""
+    zone = array.type.tz
+    text = pc.strftime(array.cast(pa.timestamp("us", "UTC" if zone else None), safe=False), "%Y-%m-%dT%H:%M:%S")
+    text = pc.replace_substring(text, ".000000", "")
+    return pc.binary_join_element_wise(text, "Z", "") if zone else text
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column holds texts, in whichever of Arrow's layouts."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
 @dataclass(frozen=True, slots=True)
 class Coded:
     """A text column as small integers: `codes[i]` is -1 (nothing) or the place in `words`."""
@@ -108,8 +121,8 @@ def instants(column: Any, length: int, timezone: str | None) -> tuple[Ints, Ints
         if timezone is None:
             return np.zeros(length, np.int64), _status(array, NAIVE)
         return _micros(local(array, timezone)), _status(array, GOOD)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return _written(array, timezone)
+    if is_text(kind):
+        return _written(array.cast(pa.string()), timezone)
     return np.zeros(length, np.int64), _status(array, BAD)
 
 
@@ -177,11 +190,11 @@ def numbers(column: Any, length: int) -> Numbers:
     array = flat(column)
     if pa.types.is_dictionary(array.type):
         array = array.cast(array.type.value_type)
-    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+    if is_text(array.type):
         try:
-            array = array.cast(pa.float64())
+            array = array.cast(pa.string()).cast(pa.float64())
         except pa.ArrowInvalid:
-            return _compared(array)
+            return _compared(array.cast(pa.string()))
     elif pa.types.is_boolean(array.type) or pa.types.is_temporal(array.type):
         return Numbers(np.full(length, np.nan), ~array.is_null().to_numpy(zero_copy_only=False))
     values = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)

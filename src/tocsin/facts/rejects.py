@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.facts.columns import REJECTS
-from tocsin.facts.parse import Coded, Ints, flat
+from tocsin.facts.parse import Coded, Ints, flat, iso
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,7 @@ def written(column: Any, places: Ints) -> pa.Array:
     if pa.types.is_dictionary(array.type):
         array = array.cast(array.type.value_type)
     if pa.types.is_timestamp(array.type):
-        zone = array.type.tz
-        text = pc.strftime(array.cast(pa.timestamp("us", "UTC" if zone else None), safe=False), "%Y-%m-%dT%H:%M:%S")
-        return pc.binary_join_element_wise(text, "Z", "") if zone else text
+        return iso(array)
     if pa.types.is_floating(array.type):
         return pa.array([None if x is None or x != x else f"{x:.12g}" for x in array.to_pylist()], pa.string())
     return array if pa.types.is_int64(array.type) else array.cast(pa.string())

@@ -50,13 +50,14 @@ KEPT = "; the row stays in the table as given"
 
 def read_rows(
     table: Any, *, lib: Library, source: str = "", timezone: str | None = None,
-    units: Mapping[str, str] | None = None, first_row: int = 1,
+    units: Mapping[str, str] | None = None, first_row: int | None = 1,
 ) -> tuple[pa.Table, pa.Table]:
     """Read charted rows, in any order; returns them (schema `READ`) and the rejects.
 
     `table` may hold texts where `RAW` has numbers and times. `timezone` is for times without a zone; None
-    refuses them. `units` is the unit of a measure where its rows have none. Raises `FactsError` when a column that must be
-    there is not.
+    refuses them. `units` is the unit of a measure where its rows have none. `first_row` numbers the first row; None where
+    `table` is no file of ours, and rows are known by their `source`. Raises `FactsError` when a column that must be there is
+    not.
     """
     table = pa.table(table) if not isinstance(table, pa.Table | pa.RecordBatch) else table
     columns = named_columns(table.schema.names, source)
@@ -91,13 +92,15 @@ class _Reading:
     """One table on its way through; each method settles one column for all rows."""
 
     def __init__(
-        self, given: Mapping[str, pa.Array], length: int, lib: Library, source: str, units: Mapping[str, str], first: int,
+        self, given: Mapping[str, pa.Array], length: int, lib: Library, source: str, units: Mapping[str, str],
+        first: int | None,
     ) -> None:
         self.given, self.length, self.lib, self.units = given, length, lib, units
         self.problems = Problems(np.zeros(length, np.int64))
-        row = given.get("row")
-        self.row = pa.array(np.arange(first, first + length)) if row is None else row.cast(pa.int64())
-        file = given.get("file")
+        row, file = given.get("row"), given.get("file")
+        if first is None:
+            row, file = pa.nulls(length, pa.int64()), given.get("source")
+        self.row = pa.array(np.arange(first or 0, (first or 0) + length)) if row is None else row.cast(pa.int64())
         self.file = Coded(np.zeros(length, np.int64), [source]).encoded() if file is None else file
 
     def text(self, name: str) -> Coded:

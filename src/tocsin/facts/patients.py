@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -274,6 +274,26 @@ def named_sources(lot: Lot) -> pa.Array:
         return source
     own = pc.binary_join_element_wise(lot["file"].array(), lot["row"].cast(pa.string()), ":")
     return own if source.null_count == len(source) else pc.coalesce(source, own)
+
+
+def merge(tables: Iterable[pa.Table], *, lib: Library) -> pa.Table:
+    """One table of canonical facts from several, for instance one a file; a fact in two of them is one fact.
+
+    A rate that had no weight in its own table stays without one: read the files together with
+    `tocsin.sources.read.open_source([...])` where weights stand in a file of their own.
+    """
+    parts = [read_rows(table, lib=lib, first_row=None)[0] for table in tables]
+    return settle(together(parts), lib=lib).table
+
+
+def together(parts: Sequence[pa.Table]) -> pa.Table:
+    """Read rows of several batches as one table."""
+    return pa.concat_tables([plain(part) for part in parts]) if parts else READ.empty_table()
+
+
+def plain(rows: pa.Table) -> pa.Table:
+    """Read rows with texts written out, as `READ` says."""
+    return rows.cast(READ)
 
 
 def resolve(table: pa.Table, as_of: datetime | None = None) -> pa.Table:
