@@ -7,7 +7,7 @@ than under the largest.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from tocsin.definitions.load import Library, measures_of
 from tocsin.definitions.schema import CATEGORIES, DefinitionError, Finding, Measure, Scale
 from tocsin.grading import opcodes as op
-from tocsin.grading.program import Program
+from tocsin.grading.program import CATEGORY, CHANNEL, MEASURE, NODE, ROW, SCALE, WATCH, Program
 
 COMPARISONS = {"at_least": op.AT_LEAST, "above": op.ABOVE, "at_most": op.AT_MOST, "below": op.BELOW}
 REFERENCES = {
@@ -28,8 +28,8 @@ REFERENCES = {
 }
 MODES = {"times_uln": op.TIMES_ULN, "times_lln": op.TIMES_LLN}
 MISSING = {"unknown": 1, "no": 0, "yes": 2}
-#: Methods a definition may ask for get the lowest codes; 0 is "not charted".
-FLAGS = ("no-trigger", "outside-window", "stale", "default-limits", "adult-assumed", "draft")
+#: Words of `death`; the higher wins at one instant.
+FATAL = {"unknown": 0, "other": 1, "crs": 2, "icans": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +108,7 @@ class Compiler:
         self.channels: list[Channel] = []
         self.channel_ids: dict[tuple[str, str | None, int, int], int] = {}
         self.texts = {"absent": op.ABSENT, "push": op.PUSH, "unusable": op.UNUSABLE}
-        self.fatal: dict[str, int] = {"crs": 2, "other": 1, "unknown": 0, "icans": 3}
         self.named: list[dict[str, int]] = []
-        self.limits: list[float] = []
 
     def add(self, node: Node) -> int:
         """The number of this node, shared with any equal one."""
@@ -333,7 +331,7 @@ class Compiler:
 
     def flatten(self, rows: list[Any], flags: list[Any]) -> Compiled:
         """The node and channel lists as flat tables."""
-        nodes, channels = self.nodes, self.channels
+        nodes, channels, index = self.nodes, self.channels, Index()
         for n, node in enumerate(nodes):
             if node.op in (op.READ, op.STALE, op.DEFAULTED):
                 channels[node.channel].leaves.append(n)
@@ -341,59 +339,53 @@ class Compiler:
                 for c in node.all:
                     channels[c].leaves.append(n)
             elif node.op == op.CONFIRM:
-                for c in {nodes[pulse].channel for pulse in node.pulses}:
+                for c in sorted({nodes[pulse].channel for pulse in node.pulses}):
                     channels[c].confirms.append(n)
         measures = self.measure_order()
-        index = {name: m for m, name in enumerate(measures)}
-        of_channel = [[c for c, ch in enumerate(channels) if ch.measure == name] for name in measures]
-        of_event = [[n for n, node in enumerate(nodes) if name in node.given] for name in measures]
         infos = [self.lib.measure(name) for name in measures]
         kinds = tuple(kind_of(info) for info in infos)
-        age = [c for c, ch in enumerate(channels) if ch.measure == "age" and ch.method is None]
         methods = ("", *sorted({ch.method for ch in channels if ch.method}))
-        parents: list[list[int]] = [[] for _ in nodes]
-        for n, node in enumerate(nodes):
-            if node.op != op.SUM:
-                for kid in {*node.all, *node.any, *node.none}:
-                    parents[kid].append(n)
-        flat: dict[str, Any] = {
-            "m_kind": kinds,
-            "m_window": [window_of(info) for info in infos],
-            "age_channel": age[:1] or [-1],
-            "age_leaf": [n for n, node in enumerate(nodes) if node.op == op.ADULT or node.reference == op.AGE_LIMIT],
-            "dose_leaf": [n for n, node in enumerate(nodes) if node.op in (op.NO_TRIGGER, op.OUTSIDE)],
-        }
-        csr(flat, "m_channel", of_channel)
-        csr(flat, "m_event", of_event)
-        self.flatten_channels(flat, index, methods)
-        csr(flat, "n_parent", parents)
-        csr(flat, "n_pulse", [node.pulses for node in nodes])
-        kids = [(*node.all, *node.any, *node.none) for node in nodes]
-        csr(flat, "n_kid", kids)
-        flat["n_weight"] = np.array(
-            [w for node, k in zip(nodes, kids, strict=True) for w in (node.weights or (0.0,) * len(k))], np.float64
+        measure = index.records(MEASURE, [{
+            "kind": kind, "window": window_of(info),
+            "channels": [c for c, ch in enumerate(channels) if ch.measure == info.id],
+            "events": [n for n, node in enumerate(nodes) if info.id in node.given],
+        } for info, kind in zip(infos, kinds, strict=True)])
+        channel, limits = self.flatten_channels(index, measures, methods)
+        node_table = self.flatten_nodes(index)
+        row, scale, because, waiting = self.flatten_scales(index, rows, flags)
+        category = index.records(CATEGORY, [
+            {"leaves": [n for n, node in enumerate(nodes) if node.category == a]} for a in range(len(CATEGORIES))
+        ])
+        ages = [c for c, ch in enumerate(channels) if ch.measure == "age" and ch.method is None]
+        watch = index.records(WATCH, [{
+            "age_channel": ages[0] if ages else -1,
+            "age_leaves": [n for n, x in enumerate(nodes) if x.op == op.ADULT or x.reference == op.AGE_LIMIT],
+            "dose_leaves": [n for n, x in enumerate(nodes) if x.op in (op.NO_TRIGGER, op.OUTSIDE)],
+        }])
+        program = Program(
+            measure, channel, node_table, row, scale, category, watch, np.array(limits or [0.0], np.float64),
+            np.array(index.items or [0], np.int64), np.array(index.bits or [0], np.int64),
+            np.array(index.weights or [0.0], np.float64),
         )
-        flat |= {
-            "n_op": [n.op for n in nodes], "n_channel": [n.channel for n in nodes],
-            "n_compare": [n.compare for n in nodes], "n_cut": np.array([n.cut for n in nodes], np.float64),
-            "n_mask": [n.mask for n in nodes], "n_reference": [n.reference for n in nodes],
-            "n_new": [n.new for n in nodes], "n_span": [n.span for n in nodes],
-            "n_bridge": [n.bridge for n in nodes], "n_missing": [n.missing for n in nodes],
-            "n_category": [n.category for n in nodes], "n_count": [n.count for n in nodes],
-            "n_text": [n.text for n in nodes], "n_possible": [n.possible for n in nodes],
-            "n_all": [len(n.all) for n in nodes], "n_any": [len(n.any) for n in nodes],
-            "n_scales": [n.scales for n in nodes], "n_named": [n.named for n in nodes],
-        }
-        csr(flat, "category_leaf", [[n for n, node in enumerate(nodes) if node.category == a] for a in range(5)])
-        because, waiting = self.flatten_scales(flat, rows, flags)
-        arrays = {
-            name: np.asarray(flat[name], np.float64 if name in FLOATS else np.int64) for name in Program._fields
-        }
         names = tuple((*(flag for flag, _ in mine), "draft") for mine in flags)
         return Compiled(
-            Program(**arrays), self.scales, measures, kinds, methods, dict(self.texts), because, waiting, names,
-            dict(self.fatal),
+            program, self.scales, measures, kinds, methods, dict(self.texts), because, waiting, names, FATAL
         )
+
+    def flatten_nodes(self, index: Index) -> np.ndarray[Any, Any]:
+        """Node tables; a sum's kids are channels with their weights, all other kids are nodes."""
+        parents: list[list[int]] = [[] for _ in self.nodes]
+        for n, node in enumerate(self.nodes):
+            if node.op != op.SUM:
+                for kid in sorted({*node.all, *node.any, *node.none}):
+                    parents[kid].append(n)
+        plain = [name for name in NODE.names or () if not name.endswith(("_from", "_to")) and name not in ("all", "any")]
+        return index.records(NODE, [{
+            **{name: getattr(node, name) for name in plain},
+            "all": len(node.all), "any": len(node.any), "parents": parents[n], "pulses": node.pulses,
+            "kids": [(kid, 0, weight) for kid, weight in zip(
+                (*node.all, *node.any, *node.none), node.weights or (0.0,) * 9999, strict=False)],
+        } for n, node in enumerate(self.nodes)])
 
     def measure_order(self) -> tuple[str, ...]:
         """Every measure the program reads, therapies and the clinician's word included."""
@@ -403,80 +395,61 @@ class Compiler:
         names.update(name for name in ("attribution", "death") if name in self.lib.measures)
         return tuple(sorted(names))
 
-    def flatten_channels(self, flat: dict[str, Any], index: dict[str, int], methods: tuple[str, ...]) -> None:
-        """Channel tables; ages and limits in years."""
-        channels = self.channels
-        infos = [self.lib.measure(channel.measure) for channel in channels]
-        uln = [info.ref_high if ch.mode == op.TIMES_ULN else info.ref_low for ch, info in zip(channels, infos, strict=True)]
-        limits: list[float] = []
-        limit_from = [0]
-        for info in infos:
+    def flatten_channels(
+        self, index: Index, measures: tuple[str, ...], methods: tuple[str, ...]
+    ) -> tuple[np.ndarray[Any, Any], list[float]]:
+        """Channel tables, and the age limits (from, below, limit, per year) their spans point into."""
+        records, limits = [], list[float]()
+        for channel in self.channels:
+            info = self.lib.measure(channel.measure)
+            reference = info.ref_high if channel.mode == op.TIMES_ULN else info.ref_low
+            first = len(limits) // 4
             for limit in info.limits:
                 limits += [limit.age_from, limit.age_below, limit.below, limit.plus_per_year]
-            limit_from.append(len(limits) // 4)
-        csr(flat, "c_leaf", [channel.leaves for channel in channels])
-        csr(flat, "c_void", [channel.voids for channel in channels])
-        csr(flat, "c_confirm", [channel.confirms for channel in channels])
-        flat |= {
-            "c_measure": [index[channel.measure] for channel in channels],
-            "c_method": [methods.index(ch.method) if ch.method else -1 for ch in channels],
-            "c_mode": [channel.mode for channel in channels],
-            "c_worse": [1 if info.worse == "high" or info.kind == "category" else -1 for info in infos],
-            "c_hold": [channel.hold for channel in channels],
-            "c_infusion": [int(info.kind == "infusion") for info in infos],
-            "c_stale": [op.INF if info.stale_hours is None else hours(info.stale_hours) for info in infos],
-            "c_reference": [math.nan if value is None else value for value in uln],
-            "c_round": [0.0 if info.round_to is None else info.round_to for info in infos],
-            "c_spike": [0 if info.spike_minutes is None else hours(info.spike_minutes / 60) for info in infos],
-            "c_base_window": [0 if info.baseline_hours is None else hours(info.baseline_hours) for info in infos],
-            "c_base_median": [int(info.baseline_statistic == "median") for info in infos],
-            "c_category": [category_of([info]) for info in infos],
-            "c_fall_percent": [-1.0 if i.chronic_fall_percent is None else i.chronic_fall_percent for i in infos],
-            "c_fall": [math.inf if info.chronic_fall is None else info.chronic_fall for info in infos],
-            "c_limit_from": limit_from,
-            "limit": limits,
-        }
+            records.append({
+                "measure": measures.index(channel.measure),
+                "method": methods.index(channel.method) if channel.method else -1,
+                "mode": channel.mode, "hold": channel.hold, "infusion": int(info.kind == "infusion"),
+                "worse": 1 if info.worse == "high" or info.kind == "category" else -1,
+                "stale": op.INF if info.stale_hours is None else hours(info.stale_hours),
+                "spike": 0 if info.spike_minutes is None else hours(info.spike_minutes / 60),
+                "base_window": 0 if info.baseline_hours is None else hours(info.baseline_hours),
+                "base_median": int(info.baseline_statistic == "median"), "category": category_of([info]),
+                "leaves": channel.leaves, "voids": channel.voids, "confirms": channel.confirms,
+                "limits_from": first, "limits_to": len(limits) // 4,
+                "reference": math.nan if reference is None else reference,
+                "round": 0.0 if info.round_to is None else info.round_to,
+                "fall_percent": -1.0 if info.chronic_fall_percent is None else info.chronic_fall_percent,
+                "fall": math.inf if info.chronic_fall is None else info.chronic_fall,
+            })
+        return index.records(CHANNEL, records), limits
 
-    def flatten_scales(self, flat: dict[str, Any], rows: Any, flags: Any) -> tuple[Any, Any]:
-        """Row, judgement and flag tables; returns the names of the `because` and `waiting_for` bits."""
-        because, waiting = [], []
-        row_nodes, grades, ambiguous, kids, bits, leaves, leaf_bits = [], [], [], [], [], [], []
-        for k, mine in enumerate(rows):
+    def flatten_scales(self, index: Index, rows: Any, flags: Any) -> tuple[Any, Any, Any, Any]:
+        """Row and scale tables, and the names of the `because` and `waiting_for` bits."""
+        because, waiting, row_records, scale_records = [], [], [], []
+        for k, (scale, mine) in enumerate(zip(self.scales, rows, strict=True)):
             names = tuple(dict.fromkeys(name for *_, listed in mine for _, name in listed))
             wanted: dict[str, int] = {}
+            first = len(row_records)
             for node, grade, unclear, listed in mine:
-                row_nodes.append(node)
-                grades.append(grade)
-                ambiguous.append(unclear)
-                kids.append([n for n, _ in listed])
-                bits += [names.index(name) for _, name in listed]
                 under = [n for n in self.below(node) if self.nodes[n].op in (op.READ, op.SUM)]
-                leaves.append(under)
-                leaf_bits += [
-                    sum(1 << wanted.setdefault(name, len(wanted)) for name in self.read_by(n)) for n in under
-                ]
+                bits = [sum({1 << wanted.setdefault(m, len(wanted)) for m in self.read_by(n)}) for n in under]
+                row_records.append({
+                    "node": node, "grade": grade, "ambiguous": unclear,
+                    "kids": [(n, names.index(name), 0.0) for n, name in listed],
+                    "leaves": [(n, bit, 0.0) for n, bit in zip(under, bits, strict=True)],
+                })
             if len(names) > 61 or len(wanted) > 61:
-                raise DefinitionError(f"{self.scales[k].id}: more than 61 findings in rows, or measures")
+                raise DefinitionError(f"{scale.id}: more than 61 findings in rows, or measures")
             because.append(names)
             waiting.append(tuple(wanted))
-        csr(flat, "r_kid", kids)
-        csr(flat, "r_leaf", leaves)
-        csr(flat, "s_row", rows)
-        judged = [[self.named[k][j.when] for j in scale.judgements] for k, scale in enumerate(self.scales)]
-        csr(flat, "s_judge", judged)
-        csr(flat, "s_flag", flags)
-        flat |= {
-            "r_node": row_nodes, "r_grade": grades, "r_ambiguous": ambiguous, "r_kid_bit": bits,
-            "r_leaf_bits": leaf_bits, "j_node": flat["s_judge"],
-            "j_grade": [j.grade for scale in self.scales for j in scale.judgements],
-            "f_node": [node for mine in flags for _, node in mine],
-            "s_fatal": [self.fatal.get(scale.fatal or "", -2) for scale in self.scales],
-            "s_constant": [
-                1 << len(mine) if scale.status == "draft" else 0
-                for mine, scale in zip(flags, self.scales, strict=True)
-            ],
-        }
-        return tuple(because), tuple(waiting)
+            scale_records.append({
+                "fatal": FATAL.get(scale.fatal or "", -2), "rows_from": first, "rows_to": len(row_records),
+                "constant": 1 << len(flags[k]) if scale.status == "draft" else 0,
+                "judgements": [(self.named[k][j.when], j.grade, 0.0) for j in scale.judgements],
+                "flags": [node for _, node in flags[k]],
+            })
+        return index.records(ROW, row_records), index.records(SCALE, scale_records), tuple(because), tuple(waiting)
 
     def read_by(self, n: int) -> tuple[str, ...]:
         """The measures a leaf reads."""
@@ -485,16 +458,30 @@ class Compiler:
         return tuple(self.channels[c].measure for c in channels)
 
 
-FLOATS = {"c_reference", "c_round", "c_fall_percent", "c_fall", "limit", "n_cut", "n_weight"}
+class Index:
+    """The shared list every span points into, with a bit or number and a weight beside each item."""
 
+    def __init__(self) -> None:
+        self.items: list[int] = []
+        self.bits: list[int] = []
+        self.weights: list[float] = []
 
-def csr(flat: dict[str, Any], name: str, lists: Sequence[Iterable[Any]]) -> None:
-    """Lists of lists as `name` (all items) and `name_from` (where each list starts, and the end)."""
-    starts, items = [0], []
-    for inner in lists:
-        items += list(inner)
-        starts.append(len(items))
-    flat[name], flat[f"{name}_from"] = items, starts
+    def records(self, kind: np.dtype[Any], rows: Sequence[dict[str, Any]]) -> np.ndarray[Any, Any]:
+        """Rows of fields as one record array; a list becomes a span of the index."""
+        table = np.zeros(len(rows), kind)
+        for i, row in enumerate(rows):
+            for name, value in row.items():
+                if isinstance(value, list | tuple):
+                    table[i][f"{name}_from"] = len(self.items)
+                    for item in value:
+                        number, bit, weight = item if isinstance(item, tuple) else (item, 0, 0.0)
+                        self.items.append(number)
+                        self.bits.append(bit)
+                        self.weights.append(weight)
+                    table[i][f"{name}_to"] = len(self.items)
+                else:
+                    table[i][name] = value
+        return table
 
 
 def category_of(measures: Sequence[Measure]) -> int:

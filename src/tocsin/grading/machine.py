@@ -47,37 +47,37 @@ from tocsin.grading.rungs import close, update_grades
 
 def begin(p: Any, s: Any, start: int) -> None:
     """Empty the state for a new patient whose first fact lies at `start`."""
-    for c in range(len(p.c_measure)):
-        s.c_time[c] = NONE
-        s.p_time[c] = NONE
-        s.word[c] = -1
-        s.c_held[c] = 0
-        s.c_before[c] = 0
-        s.c_ended[c] = 0
-        s.c_due[c] = INF
-        s.c_default[c] = 0
-        s.c_base[c] = math.nan
-        s.c_touched[c] = 0
-        s.c_low[c] = 0.0 if p.c_infusion[c] else -math.inf
-        s.c_high[c] = 0.0 if p.c_infusion[c] else math.inf
-    for n in range(len(p.n_op)):
-        s.value[n] = 0
-        s.dirty[n] = 1
-        s.n_due[n] = INF
-        s.pulse[n] = NONE
-    for i in range(len(p.n_op) * REGISTERS):
+    for c in range(len(p.channel)):
+        s.channel[c].time = NONE
+        s.channel[c].last_time = NONE
+        s.channel[c].word = -1
+        s.channel[c].held = 0
+        s.channel[c].before = 0
+        s.channel[c].ended = 0
+        s.channel[c].due = INF
+        s.channel[c].default = 0
+        s.channel[c].base = math.nan
+        s.channel[c].touched = 0
+        s.channel[c].low = 0.0 if p.channel[c].infusion else -math.inf
+        s.channel[c].high = 0.0 if p.channel[c].infusion else math.inf
+    for n in range(len(p.node)):
+        s.node[n].value = 0
+        s.node[n].dirty = 1
+        s.node[n].due = INF
+        s.node[n].pulse = NONE
+    for i in range(len(p.node) * REGISTERS):
         s.register[i] = NONE
-    for i in range(len(p.n_op) * RING):
+    for i in range(len(p.node) * RING):
         s.ring[i] = NONE
     for a in range(5):
-        s.a_before[a] = NONE
-        s.a_now[a] = NONE
-        s.a_time[a] = NONE
-    for k in range(len(p.s_fatal)):
-        s.k_start[k] = start
-        s.k_grade[k] = -1
-        s.k_change[k] = start
-        s.k_dirty[k] = 1
+        s.category[a].before = NONE
+        s.category[a].now = NONE
+        s.category[a].time = NONE
+    for k in range(len(p.scale)):
+        s.scale[k].start = start
+        s.scale[k].grade = -1
+        s.scale[k].change = start
+        s.scale[k].dirty = 1
     s.g[NEXT] = INF
     s.g[FIRST_DOSE] = NONE
     s.g[WINDOW] = NONE
@@ -89,36 +89,36 @@ def begin(p: Any, s: Any, start: int) -> None:
 
 def lapse(p: Any, s: Any, t: int) -> None:
     """Let everything end that ends at or before `t`."""
-    for c in range(len(p.c_measure)):
-        if s.c_due[c] <= t:
-            s.c_due[c] = INF
-            if p.c_infusion[c]:
-                stopped = s.c_ended[c] or s.c_high[c] == 0.0
-                s.c_low[c] = 0.0
-                s.c_high[c] = 0.0 if stopped else math.inf
-            s.c_held[c] = 0
+    for c in range(len(p.channel)):
+        if s.channel[c].due <= t:
+            s.channel[c].due = INF
+            if p.channel[c].infusion:
+                stopped = s.channel[c].ended or s.channel[c].high == 0.0
+                s.channel[c].low = 0.0
+                s.channel[c].high = 0.0 if stopped else math.inf
+            s.channel[c].held = 0
             touch(s, c)
-    for n in range(len(p.n_op)):
-        if s.n_due[n] <= t:
-            s.n_due[n] = INF
+    for n in range(len(p.node)):
+        if s.node[n].due <= t:
+            s.node[n].due = INF
             soil(s, n)
     for a in range(5):
-        if max(s.a_before[a], s.a_now[a]) == t:
-            for i in range(p.category_leaf_from[a], p.category_leaf_from[a + 1]):
-                soil(s, p.category_leaf[i])
+        if max(s.category[a].before, s.category[a].now) == t:
+            for i in range(p.category[a].leaves_from, p.category[a].leaves_to):
+                soil(s, p.index[i])
 
 
 def next_due(p: Any, s: Any, t: int) -> int:
     """The next instant after `t` at which something lapses."""
     due = INF
-    for c in range(len(p.c_measure)):
-        if s.c_due[c] < due:
-            due = s.c_due[c]
-    for n in range(len(p.n_op)):
-        if s.n_due[n] < due:
-            due = s.n_due[n]
+    for c in range(len(p.channel)):
+        if s.channel[c].due < due:
+            due = s.channel[c].due
+    for n in range(len(p.node)):
+        if s.node[n].due < due:
+            due = s.node[n].due
     for a in range(5):
-        until = max(s.a_before[a], s.a_now[a])
+        until = max(s.category[a].before, s.category[a].now)
         if t < until < due:
             due = until
     return due
@@ -126,9 +126,9 @@ def next_due(p: Any, s: Any, t: int) -> int:
 
 def scaled(p: Any, c: int, x: float, ref_low: float, ref_high: float, weight: float, upper: bool) -> float:
     """A value in the terms of channel `c`: plain, in multiples of a limit, or per patient."""
-    mode = p.c_mode[c]
+    mode = p.channel[c].mode
     if mode == PLAIN:
-        step = p.c_round[c]
+        step = p.channel[c].round
         if step > 0.0 and not math.isinf(x):
             return math.floor(x / step + 0.5 + 1e-9) * step
         return x
@@ -137,7 +137,7 @@ def scaled(p: Any, c: int, x: float, ref_low: float, ref_high: float, weight: fl
     if mode == TIMES_ULN or mode == TIMES_LLN:
         limit = ref_high if mode == TIMES_ULN else ref_low
         if limit != limit:
-            limit = p.c_reference[c]
+            limit = p.channel[c].reference
         if limit != limit or limit <= 0.0:
             return math.inf if upper else -math.inf
         return x / limit
@@ -153,88 +153,88 @@ def read(
     ref_low: float, ref_high: float, weight: float,
 ) -> None:
     """Feed one reading to every channel of measure `m`; ties go to the worst."""
-    for j in range(p.m_channel_from[m], p.m_channel_from[m + 1]):
-        c = p.m_channel[j]
-        if p.c_method[c] >= 0 and p.c_method[c] != method:
+    for j in range(p.measure[m].channels_from, p.measure[m].channels_to):
+        c = p.index[j]
+        if p.channel[c].method >= 0 and p.channel[c].method != method:
             continue
         a = scaled(p, c, low, ref_low, ref_high, weight, False)
         b = scaled(p, c, high, ref_low, ref_high, weight, True)
         default = 0
-        if p.c_mode[c] == TIMES_ULN and ref_high != ref_high:
+        if p.channel[c].mode == TIMES_ULN and ref_high != ref_high:
             default = 1
-        if p.c_mode[c] == TIMES_LLN and ref_low != ref_low:
+        if p.channel[c].mode == TIMES_LLN and ref_low != ref_low:
             default = 1
-        if p.c_infusion[c]:
+        if p.channel[c].infusion:
             a = max(a, 0.0)
-            due = end if end < INF else t + p.c_hold[c]
+            due = end if end < INF else t + p.channel[c].hold
             if end <= t:
                 a = 0.0
                 b = 0.0
-                due = t + p.c_hold[c]
+                due = t + p.channel[c].hold
         else:
-            due = INF if p.c_hold[c] == INF else t + p.c_hold[c]
+            due = INF if p.channel[c].hold == INF else t + p.channel[c].hold
         ended = 1 if end < INF and end > t else 0
-        if s.c_time[c] == t:
+        if s.channel[c].time == t:
             merge(p, s, c, a, b, method, due, ended, default)
         else:
-            s.p_time[c] = s.c_time[c]
-            s.p_low[c] = s.c_low[c]
-            s.p_high[c] = s.c_high[c]
-            s.p_method[c] = s.c_method[c]
-            s.c_time[c] = t
-            s.c_low[c] = a
-            s.c_high[c] = b
-            s.c_method[c] = method
-            s.c_due[c] = due
-            s.c_ended[c] = ended
-            s.c_default[c] = default
-            s.c_held[c] = 1
-            s.c_before[c] = 0
+            s.channel[c].last_time = s.channel[c].time
+            s.channel[c].last_low = s.channel[c].low
+            s.channel[c].last_high = s.channel[c].high
+            s.channel[c].last_method = s.channel[c].method
+            s.channel[c].time = t
+            s.channel[c].low = a
+            s.channel[c].high = b
+            s.channel[c].method = method
+            s.channel[c].due = due
+            s.channel[c].ended = ended
+            s.channel[c].default = default
+            s.channel[c].held = 1
+            s.channel[c].before = 0
             touch(s, c)
-        if s.c_due[c] < s.g[NEXT]:
-            s.g[NEXT] = s.c_due[c]
+        if s.channel[c].due < s.g[NEXT]:
+            s.g[NEXT] = s.channel[c].due
 
 
 def merge(p: Any, s: Any, c: int, a: float, b: float, method: int, due: int, ended: int, default: int) -> None:
     """A second reading at the same instant: keep the worst of the two."""
-    if p.c_worse[c] > 0:
-        better = a > s.c_low[c] or (a == s.c_low[c] and b > s.c_high[c])
-        same = a == s.c_low[c] and b == s.c_high[c]
-        s.c_low[c] = max(s.c_low[c], a)
-        s.c_high[c] = max(s.c_high[c], b)
+    if p.channel[c].worse > 0:
+        better = a > s.channel[c].low or (a == s.channel[c].low and b > s.channel[c].high)
+        same = a == s.channel[c].low and b == s.channel[c].high
+        s.channel[c].low = max(s.channel[c].low, a)
+        s.channel[c].high = max(s.channel[c].high, b)
     else:
-        better = b < s.c_high[c] or (b == s.c_high[c] and a < s.c_low[c])
-        same = a == s.c_low[c] and b == s.c_high[c]
-        s.c_low[c] = min(s.c_low[c], a)
-        s.c_high[c] = min(s.c_high[c], b)
+        better = b < s.channel[c].high or (b == s.channel[c].high and a < s.channel[c].low)
+        same = a == s.channel[c].low and b == s.channel[c].high
+        s.channel[c].low = min(s.channel[c].low, a)
+        s.channel[c].high = min(s.channel[c].high, b)
     if better:
-        s.c_method[c] = method
-        s.c_due[c] = due
-        s.c_ended[c] = ended
-        s.c_default[c] = default
+        s.channel[c].method = method
+        s.channel[c].due = due
+        s.channel[c].ended = ended
+        s.channel[c].default = default
     elif same:
-        s.c_method[c] = min(s.c_method[c], method)
-        if due > s.c_due[c] or (due == s.c_due[c] and ended > s.c_ended[c]):
-            s.c_due[c] = due
-            s.c_ended[c] = ended
-        s.c_default[c] = max(s.c_default[c], default)
+        s.channel[c].method = min(s.channel[c].method, method)
+        if due > s.channel[c].due or (due == s.channel[c].due and ended > s.channel[c].ended):
+            s.channel[c].due = due
+            s.channel[c].ended = ended
+        s.channel[c].default = max(s.channel[c].default, default)
 
 
 def give(p: Any, s: Any, m: int, t: int, text: int, end: int, given: bool) -> None:
     """Something was charted at `t`, and perhaps `given`: tell the findings that remember it."""
-    for j in range(p.m_event_from[m], p.m_event_from[m + 1]):
-        n = p.m_event[j]
-        if not given and not p.n_new[n]:
+    for j in range(p.measure[m].events_from, p.measure[m].events_to):
+        n = p.index[j]
+        if not given and not p.node[n].new:
             continue
-        if p.n_text[n] != 0 and p.n_text[n] & (1 << text) == 0:
+        if p.node[n].text != 0 and p.node[n].text & (1 << text) == 0:
             continue
         soil(s, n)
-        if p.n_span[n] == NONE:
-            hold_until(s, n, t, text, end, p.n_bridge[n])
+        if p.node[n].span == NONE:
+            hold_until(s, n, t, text, end, p.node[n].bridge)
             continue
         if text == ABSENT:
             continue
-        s.pulse[n] = t
+        s.node[n].pulse = t
         k = n * RING
         if s.ring[k] != t:
             for i in range(RING - 1, 0, -1):
@@ -258,19 +258,19 @@ def hold_until(s: Any, n: int, t: int, text: int, end: int, hold: int) -> None:
 
 def attribute(p: Any, s: Any, a: int, t: int, crs: int, end: int) -> None:
     """A clinician's word: category `a` has another cause until `end` (else 24 h), or is CRS again."""
-    if s.a_time[a] != t:
-        s.a_before[a] = max(s.a_before[a], s.a_now[a])
-        s.a_now[a] = NONE
-        s.a_time[a] = t
+    if s.category[a].time != t:
+        s.category[a].before = max(s.category[a].before, s.category[a].now)
+        s.category[a].now = NONE
+        s.category[a].time = t
     if crs:
-        s.a_before[a] = NONE
+        s.category[a].before = NONE
     else:
-        s.a_now[a] = max(s.a_now[a], end if end < INF else t + 24 * HOUR)
-    until = max(s.a_before[a], s.a_now[a])
+        s.category[a].now = max(s.category[a].now, end if end < INF else t + 24 * HOUR)
+    until = max(s.category[a].before, s.category[a].now)
     if t < until < s.g[NEXT]:
         s.g[NEXT] = until
-    for i in range(p.category_leaf_from[a], p.category_leaf_from[a + 1]):
-        soil(s, p.category_leaf[i])
+    for i in range(p.category[a].leaves_from, p.category[a].leaves_to):
+        soil(s, p.index[i])
 
 
 def dose(p: Any, s: Any, m: int, t: int) -> None:
@@ -278,10 +278,10 @@ def dose(p: Any, s: Any, m: int, t: int) -> None:
     if s.g[FIRST_DOSE] == NONE:
         s.g[FIRST_DOSE] = t
         s.g[DOSE_NOW] = 1
-    window = p.m_window[m]
+    window = p.measure[m].window
     s.g[WINDOW] = INF if window == INF else max(s.g[WINDOW], t + window)
-    for i in range(len(p.dose_leaf)):
-        soil(s, p.dose_leaf[i])
+    for i in range(p.watch[0].dose_leaves_from, p.watch[0].dose_leaves_to):
+        soil(s, p.index[i])
 
 
 def median_baselines(p: Any, s: Any, t: int, rows: Any, first: int, now: int) -> None:
@@ -289,44 +289,44 @@ def median_baselines(p: Any, s: Any, t: int, rows: Any, first: int, now: int) ->
 
     `rows` are the patient's rows in order of time, `first` its first, `now` the first at `t`.
     """
-    for c in range(len(p.c_measure)):
-        if not p.c_base_median[c] or p.c_base_window[c] == 0:
+    for c in range(len(p.channel)):
+        if not p.channel[c].base_median or p.channel[c].base_window == 0:
             continue
         values = np.empty(now - first, np.float64)
         count = 0
         last = NONE
         for i in range(now - 1, first - 1, -1):
             at = rows.time[i]
-            if at < t - p.c_base_window[c]:
+            if at < t - p.channel[c].base_window:
                 break
-            if rows.kind[i] != READING or rows.measure[i] != p.c_measure[c]:
+            if rows.kind[i] != READING or rows.measure[i] != p.channel[c].measure:
                 continue
-            if p.c_method[c] >= 0 and p.c_method[c] != rows.method[i]:
+            if p.channel[c].method >= 0 and p.channel[c].method != rows.method[i]:
                 continue
             x = scaled(p, c, rows.low[i], math.nan, math.nan, math.nan, False)
             if rows.low[i] != rows.high[i]:
                 continue
             if at == last:
-                worst = max(x, values[count - 1]) if p.c_worse[c] > 0 else min(x, values[count - 1])
+                worst = max(x, values[count - 1]) if p.channel[c].worse > 0 else min(x, values[count - 1])
                 values[count - 1] = worst
             else:
                 values[count] = x
                 count += 1
                 last = at
         if count > 0:
-            s.c_base[c] = np.median(values[:count])
+            s.channel[c].base = np.median(values[:count])
 
 
 def last_baselines(p: Any, s: Any, t: int) -> None:
     """Fix the other baselines: the last reading within the window before the first dose at `t`."""
-    for c in range(len(p.c_measure)):
-        if p.c_base_median[c] or p.c_base_window[c] == 0:
+    for c in range(len(p.channel)):
+        if p.channel[c].base_median or p.channel[c].base_window == 0:
             continue
-        at = s.p_time[c] if s.c_time[c] == t else s.c_time[c]
-        low = s.p_low[c] if s.c_time[c] == t else s.c_low[c]
-        high = s.p_high[c] if s.c_time[c] == t else s.c_high[c]
-        if at != NONE and at >= t - p.c_base_window[c] and low == high:
-            s.c_base[c] = low
+        at = s.channel[c].last_time if s.channel[c].time == t else s.channel[c].time
+        low = s.channel[c].last_low if s.channel[c].time == t else s.channel[c].low
+        high = s.channel[c].last_high if s.channel[c].time == t else s.channel[c].high
+        if at != NONE and at >= t - p.channel[c].base_window and low == high:
+            s.channel[c].base = low
 
 
 def take(p: Any, s: Any, rows: Any, i: int) -> bool:
@@ -341,7 +341,7 @@ def take(p: Any, s: Any, rows: Any, i: int) -> bool:
     if kind == ATTRIBUTION:
         attribute(p, s, rows.text[i] // 2, t, rows.text[i] % 2, rows.end[i])
         return False
-    if p.m_window[m] != NONE:
+    if p.measure[m].window != NONE:
         dose(p, s, m, t)
     if kind == READING or (kind == INFUSION and rows.text[i] != PUSH):
         read(

@@ -13,145 +13,98 @@ import numpy as np
 from tocsin.grading.opcodes import REGISTERS, RING
 
 
-class Program(NamedTuple):
-    """The compiled scales; every field is a flat array (numba) or list (plain Python)."""
+def record(ints: str, floats: str = "") -> np.dtype[Any]:
+    """A record of int64 fields, then float64 fields. `xs*` is the span `xs_from`, `xs_to` in `index`."""
+    names = [
+        part for name in ints.split() for part in ([f"{name[:-1]}_from", f"{name[:-1]}_to"] if name[-1] == "*" else [name])
+    ]
+    return np.dtype([(name, np.int64) for name in names] + [(name, np.float64) for name in floats.split()])
 
-    m_kind: Any
-    m_window: Any
-    m_channel_from: Any
-    m_channel: Any
-    m_event_from: Any
-    m_event: Any
-    c_measure: Any
-    c_method: Any
-    c_mode: Any
-    c_worse: Any
-    c_hold: Any
-    c_infusion: Any
-    c_stale: Any
-    c_reference: Any
-    c_round: Any
-    c_spike: Any
-    c_base_window: Any
-    c_base_median: Any
-    c_category: Any
-    c_fall_percent: Any
-    c_fall: Any
-    c_limit_from: Any
+
+MEASURE = record("kind window channels* events*")
+CHANNEL = record(
+    "measure method mode worse hold infusion stale spike base_window base_median category leaves* voids* confirms* "
+    "limits*",
+    "reference round fall_percent fall",
+)
+NODE = record(
+    "op channel compare mask reference new span bridge missing category count text possible all any scales named "
+    "kids* parents* pulses*",
+    "cut",
+)
+ROW = record("node grade ambiguous kids* leaves*")
+SCALE = record("fatal constant rows* judgements* flags*")
+CATEGORY = record("leaves*")
+WATCH = record("age_channel age_leaves* dose_leaves*")
+
+S_CHANNEL = record(
+    "time held before method ended due default touched word last_time last_method", "low high base last_low last_high"
+)
+S_NODE = record("value dirty due pulse")
+S_CATEGORY = record("before now time")
+S_SCALE = record("start grade up_to ambiguous because waiting judgement flags change dirty")
+
+
+class Program(NamedTuple):
+    """The compiled scales. `index`, `bits` and `weight` are parallel: what a span lists, and numbers beside it."""
+
+    measure: Any
+    channel: Any
+    node: Any
+    row: Any
+    scale: Any
+    category: Any
+    watch: Any
     limit: Any
-    c_leaf_from: Any
-    c_leaf: Any
-    c_void_from: Any
-    c_void: Any
-    c_confirm_from: Any
-    c_confirm: Any
-    n_op: Any
-    n_channel: Any
-    n_compare: Any
-    n_cut: Any
-    n_mask: Any
-    n_reference: Any
-    n_new: Any
-    n_span: Any
-    n_bridge: Any
-    n_missing: Any
-    n_category: Any
-    n_count: Any
-    n_text: Any
-    n_possible: Any
-    n_all: Any
-    n_any: Any
-    n_kid_from: Any
-    n_kid: Any
-    n_weight: Any
-    n_parent_from: Any
-    n_parent: Any
-    n_pulse_from: Any
-    n_pulse: Any
-    n_scales: Any
-    n_named: Any
-    age_channel: Any
-    age_leaf: Any
-    dose_leaf: Any
-    category_leaf_from: Any
-    category_leaf: Any
-    s_row_from: Any
-    r_node: Any
-    r_grade: Any
-    r_ambiguous: Any
-    r_kid_from: Any
-    r_kid: Any
-    r_kid_bit: Any
-    r_leaf_from: Any
-    r_leaf: Any
-    r_leaf_bits: Any
-    s_judge_from: Any
-    j_node: Any
-    j_grade: Any
-    s_flag_from: Any
-    f_node: Any
-    s_fatal: Any
-    s_constant: Any
+    index: Any
+    bits: Any
+    weight: Any
 
 
 class State(NamedTuple):
     """One patient's memory while the machine walks; same shapes for every patient."""
 
-    g: Any  # scalars, see machine.py
-    c_time: Any
-    c_low: Any
-    c_high: Any
-    c_held: Any
-    c_before: Any
-    c_method: Any
-    c_ended: Any
-    c_due: Any
-    c_default: Any
-    c_base: Any
-    c_touched: Any
-    p_time: Any
-    p_low: Any
-    p_high: Any
-    p_method: Any
-    word: Any
-    stack: Any
-    value: Any
-    dirty: Any
-    n_due: Any
+    g: Any
+    channel: Any
+    node: Any
+    category: Any
+    scale: Any
     register: Any
     ring: Any
-    pulse: Any
-    a_before: Any
-    a_now: Any
-    a_time: Any
-    k_start: Any
-    k_grade: Any
-    k_up_to: Any
-    k_ambiguous: Any
-    k_because: Any
-    k_waiting: Any
-    k_judgement: Any
-    k_flags: Any
-    k_change: Any
-    k_dirty: Any
+    stack: Any
 
 
 def new_state(p: Program, *, plain: bool) -> State:
-    """Room for one patient: lists for plain Python, arrays for compiled code."""
-    channels, nodes, scales = len(p.c_measure), len(p.n_op), len(p.s_fatal)
-    shapes: dict[str, tuple[int, type]] = {name: (channels, np.int64) for name in State._fields if name[:2] == "c_"}
-    shapes |= {name: (channels, np.int64) for name in ("p_time", "p_method", "word", "stack")}
-    shapes |= {name: (channels, np.float64) for name in ("c_low", "c_high", "c_base", "p_low", "p_high")}
-    shapes |= {name: (nodes, np.int64) for name in ("value", "dirty", "n_due", "pulse")}
-    shapes |= {"register": (nodes * REGISTERS, np.int64), "ring": (nodes * RING, np.int64), "g": (16, np.int64)}
-    shapes |= {name: (5, np.int64) for name in ("a_before", "a_now", "a_time")}
-    shapes |= {name: (scales, np.int64) for name in State._fields if name[:2] == "k_"}
-    arrays = {name: np.zeros(size, kind) for name, (size, kind) in shapes.items()}
-    if plain:
-        return State(**{name: array.tolist() for name, array in arrays.items()})
-    return State(**arrays)
+    """Room for one patient: lists of records for plain Python, arrays for compiled code."""
+    channels, nodes = len(p.channel), len(p.node)
+    state = State(
+        np.zeros(8, np.int64),
+        np.zeros(channels, S_CHANNEL),
+        np.zeros(nodes, S_NODE),
+        np.zeros(len(p.category), S_CATEGORY),
+        np.zeros(len(p.scale), S_SCALE),
+        np.zeros(nodes * REGISTERS, np.int64),
+        np.zeros(nodes * RING, np.int64),
+        np.zeros(channels, np.int64),
+    )
+    return State(*(as_list(field) for field in state)) if plain else state
 
 
 def as_lists(p: Program) -> Program:
-    """The same program as plain lists: indexing a list is several times faster than an array in Python."""
-    return Program(*(field.tolist() for field in p))
+    """The same program as lists: in plain Python, several times faster to look into than arrays."""
+    return Program(*(as_list(field) for field in p))
+
+
+def as_list(array: np.ndarray[Any, Any]) -> list[Any]:
+    """An array as a list; records become small objects with the same field names."""
+    names = array.dtype.names
+    if names is None:
+        return list(array.tolist())
+    kind = type("Record", (), {"__slots__": names})
+    items = []
+    for values in array.tolist():
+        item = kind()
+        for name, value in zip(names, values, strict=True):
+            setattr(item, name, value)
+        items.append(item)
+    return items
