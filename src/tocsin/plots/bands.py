@@ -136,16 +136,16 @@ def bands_lane(paper: Paper, names: list[dict[str, Any]], rows: int) -> Lane:
         hover += [
             {
                 "x": max(run.start, course.start),
-                "x2": min(run.end or known, known),
+                "x2": min(_until(run, known), known),
                 "y": top,
                 "y2": bottom,
                 **_hover(course, run),
             }
             for run in course.intervals
-            if run.scale == scale and run.start < known and (run.end or known) > course.start
+            if run.scale == scale and run.start < known and _until(run, known) > course.start
         ]
         for run in _runs(course, scale):
-            left, right = max(run.start, course.start), min(run.end or known, known)
+            left, right = max(run.start, course.start), min(_until(run, known), known)
             if right <= left:
                 continue
             box = {"x": left, "x2": right, "y": top, "y2": bottom}
@@ -202,6 +202,11 @@ def bands_lane(paper: Paper, names: list[dict[str, Any]], rows: int) -> Lane:
     _names(lane, names, under)
     _margins(lane, tall, gap)
     return lane
+
+
+def _until(run: Interval, known: float) -> float:
+    """When a run ends; an open one where the record does. (0.0, the dose itself, is an end like any other.)"""
+    return known if run.end is None else run.end
 
 
 def _runs(course: Course, scale: str) -> Iterator[Interval]:

@@ -247,7 +247,7 @@ def _window(
 ) -> tuple[float, float, float]:
     """First and last hour shown, and the hour up to which something is known."""
     first = min(fact.hours for fact in facts)
-    last = max(max(fact.hours for fact in facts), max((f.end or f.hours) for f in facts))
+    last = max(max(fact.hours for fact in facts), max(f.hours if f.end is None else f.end for f in facts))
     known = last if now is None else now
     if hours is not None:
         start, end = hours
