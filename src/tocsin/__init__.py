@@ -15,7 +15,7 @@ _HOMES = {
     "cite": "tocsin.citations",
     "episodes": "tocsin.episodes",
     "explain": "tocsin.definitions.describe:page",
-    "grade": "tocsin.grading.batch",
+    "grade": "tocsin.grading.batch:grade_table",
     "library": "tocsin.definitions.load",
     "open_source": "tocsin.sources.read",
     "patient": "tocsin.testing",

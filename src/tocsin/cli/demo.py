@@ -50,10 +50,10 @@ def demo_command(out: Path) -> None:
             with whole_file(out / f"{path.stem}{suffix}") as part:
                 save(chart, part)
     write_file(graded, out / "grades.csv")
-    rows = [[name, *(peaks[patient].get(name, "") for patient in peaks)] for name in lib.scales]
+    rows = [[name, *(peak.get(name, "") for peak in peaks.values())] for name in lib.scales]
     show(
         ("scale", *peaks), rows, title="Highest grade proven, by scale and example patient",
-        note="`up to`: not ruled out by what was charted. `ambiguous`: the paper can be read in two ways.",
+        note="2-4: 2 is proven, 4 is not ruled out by what was charted; *: the paper can be read in two ways",
     )
     say(f"Every span of time, with its reasons: {out / 'grades.csv'}")
     say(f"Timelines, one .png and one .html each: {out}/ (start with {out / 'axi-cel-course.html'})")
@@ -62,12 +62,12 @@ def demo_command(out: Path) -> None:
 
 
 def peak_grades(intervals: pa.Table) -> dict[str, str]:
-    """The highest grade of each scale, as it is shown."""
-    best: dict[str, tuple[int, int, bool]] = {}
+    """The highest grade of each scale, as it is shown: ambiguous if it ever was, and as best measured."""
+    best: dict[str, tuple[int, bool, int]] = {}
     for row in intervals.select(["scale", "grade", "up_to", "ambiguous"]).to_pylist():
-        peak = (row["grade"], row["up_to"], row["ambiguous"])
+        peak = (row["grade"], row["ambiguous"], -row["up_to"])
         best[row["scale"]] = max(best.get(row["scale"], peak), peak)
-    return {scale: grade_text(*peak) for scale, peak in best.items()}
+    return {scale: grade_text(grade, -low, ambiguous) for scale, (grade, ambiguous, low) in best.items()}
 
 
 def examples_folder() -> Path:

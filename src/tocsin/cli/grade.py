@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -165,25 +165,53 @@ def _show_some(tables: Iterator[pa.Table], display: Callable[[pa.Table, str], No
 
 
 def grade_text(grade: int, up_to: int, ambiguous: bool = False, unmeasured: bool = False) -> str:
-    """A grade as shown everywhere: shape and number, and what is not ruled out."""
+    """A grade as shown everywhere: shape and number, what is not ruled out, `*` for ambiguous.
+
+    >>> grade_text(2, 2), grade_text(0, 4, unmeasured=True)
+    ('[#2B1703 on #F19C4B] ◆ 2 [/]', '[dim]? 0-4[/]')
+    """
     if grade == 0 and up_to > 0 and unmeasured:
-        return f"[dim]? 0, up to {up_to}[/]"
+        return f"[dim]? 0-{up_to}[/]"
     style = f"{LIGHT.on_grade[grade]} on {LIGHT.grades[grade]}"
-    rest = f" up to {up_to}" if up_to > grade else ""
-    return f"[{style}] {SHAPES[grade]} {grade} [/]{rest}{' ambiguous' if ambiguous else ''}"
+    rest = f"-{up_to}" if up_to > grade else " "
+    return f"[{style}] {SHAPES[grade]} {grade}{rest}[/]{'*' if ambiguous else ''}"
 
 
 def _show_intervals(table: pa.Table, note: str) -> None:
-    rows = (
-        (
-            row["patient_id"], row["scale"], clock(row["start"]), clock(row["end"], "open"),
-            grade_text(row["grade"], row["up_to"], row["ambiguous"], bool(row["waiting_for"])),
-            _words(row["because"]), _words(row["waiting_for"]), _words([*row["judgement"], *row["flags"]]),
+    spans = table.to_pylist()
+    everywhere = set(spans[0]["flags"]).intersection(*(span["flags"] for span in spans))
+    headings = ("from (UTC)", "for", "grade", "because", "open")
+    for (patient, scale), own in groupby(spans, lambda span: (span["patient_id"], span["scale"])):
+        rows = (
+            (
+                clock(span["start"]), _lasting(span),
+                grade_text(span["grade"], span["up_to"], span["ambiguous"], bool(span["waiting_for"])),
+                _words(span["because"]), _open(span, everywhere),
+            )
+            for span in own
         )
-        for row in table.to_pylist()
+        show(headings, rows, title=f"{patient} under {scale}")
+    say("2-4: 2 is proven, 4 is not ruled out; *: the paper can be read in two ways")
+    if everywhere:
+        say(f"flags of every row: {', '.join(sorted(everywhere))}")
+    if note:
+        say(note)
+
+
+def _lasting(span: dict[str, Any]) -> str:
+    """How long a span lasts, in hours."""
+    if span["end"] is None:
+        return "open"
+    return f"{(span['end'] - span['start']).total_seconds() / 3600:.4g} h"
+
+
+def _open(span: dict[str, Any], everywhere: set[str]) -> str:
+    """What keeps the answer open, and the flags that not every row has."""
+    parts = (
+        ("waiting for", span["waiting_for"]), ("judge", span["judgement"]),
+        ("flags", [flag for flag in span["flags"] if flag not in everywhere]),
     )
-    headings = ("patient", "scale", "from (UTC)", "to", "grade", "because", "waiting for", "judgement, flags")
-    show(headings, rows, note=note)
+    return "\n".join(f"{word} {_words(names)}" for word, names in parts if names)
 
 
 def _show_episodes(table: pa.Table, note: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -99,7 +98,7 @@ def scales_of(lib: Library, asked: Sequence[str]) -> tuple[str, ...]:
 
 
 class Reading:
-    """Sources being read: hands on facts, keeps account of what could not be used, and says so."""
+    """A source being read: hands on facts, keeps account of what could not be used, and says so."""
 
     def __init__(
         self,
@@ -120,22 +119,13 @@ class Reading:
         self.patients = patients
         self.strict = strict
         self.rejects_file = rejects or (out.with_name(out.name + ".rejects.csv") if out else None)
-        self.sources = [
-            open_source(file, lib=self.lib, timezone=timezone, units=dict(units), codes=codes)
-            for file in files
-        ]
+        self.source = open_source(files, lib=self.lib, timezone=timezone, units=dict(units), codes=codes)
         self.facts = 0
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Canonical facts, whole patients a batch; several files are merged first."""
-        if len(self.sources) == 1:
-            stream = self.sources[0].batches()
-        else:
-            from tocsin.facts import merge
-
-            stream = iter(merge([source.table() for source in self.sources], lib=self.lib).to_batches())
+        """Canonical facts, whole patients a batch; several files are read as one."""
         with progress() as advance:
-            for batch in stream:
+            for batch in self.source.batches():
                 batch = self._only(batch)
                 self.facts += batch.num_rows
                 advance(batch.num_rows)
@@ -165,25 +155,24 @@ class Reading:
         ------
         TocsinError : no row was usable, or `strict` and a row was rejected.
         """
-        rejects = [table for source in self.sources for table in source.rejects if table.num_rows]
+        source = self.source
+        rejects = [table for table in source.rejects if table.num_rows]
         count = sum(table.num_rows for table in rejects)
-        read = sum(source.rows_read for source in self.sources)
-        say(f"read {read:,} rows ({', '.join(source.kind for source in self.sources)}): {self.facts:,} facts")
-        for source in self.sources:
-            for note in source.notes:
-                say(note)
+        say(f"read {source.rows_read:,} rows ({source.kind}): {self.facts:,} facts")
+        for note in source.notes:
+            say(note)
         self._say_unused()
         if count:
             self._say_rejects(rejects, count)
         if self.patients and not self.facts:
             raise TocsinError(f"no facts of patient {', '.join(self.patients)}")
         if not self.facts:
-            raise TocsinError("no row was usable" if read else "there is no row to read")
+            raise TocsinError("no row was usable" if source.rows_read else "there is no row to read")
         if count and self.strict:
             raise TocsinError(f"{count:,} rows were rejected and --strict was given")
 
     def _say_unused(self) -> None:
-        unused: Counter[tuple[str, str]] = sum((source.unused for source in self.sources), Counter())
+        unused = self.source.unused
         if not unused:
             return
         rows, codes = sum(unused.values()), len(unused)
@@ -193,8 +182,10 @@ class Reading:
             say(f"  {times:>10,}  {system} {code}")
 
     def _say_rejects(self, rejects: Sequence[pa.Table], count: int) -> None:
-        for row in rejects[0].slice(0, SHOWN_REJECTS).to_pylist():
-            say(f"{row['file']}, row {row['row']}: {row['why']}\n  fix: {row['fix']}")
+        from tocsin.facts import messages
+
+        for text in messages(rejects[0], SHOWN_REJECTS):
+            say(text)
         if self.rejects_file is None:
             say(f"{count:,} rows rejected; --rejects FILE writes them all, each with why and fix")
             return
