@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Rows asked of DuckDB at a time.
 ROWS = 262_144
+#: Texts that repeat; signed, as every reader of dictionaries expects.
+WORDS = pa.dictionary(pa.int32(), pa.string())
 
 
 @contextmanager
@@ -176,7 +178,7 @@ def _raw(held: list[pa.RecordBatch], patients: pa.Array) -> pa.RecordBatch:
             columns.append(_sources(table.column("file"), table.column("row")))
         elif field.name in table.column_names:
             column = table.column(field.name)
-            column = column if pa.types.is_dictionary(column.type) else column.cast(field.type)
+            column = column.cast(WORDS if pa.types.is_dictionary(column.type) else field.type)
             columns.append(column.combine_chunks())
         else:
             columns.append(pa.nulls(len(table), field.type))

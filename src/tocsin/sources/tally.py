@@ -14,8 +14,7 @@ class Tally:
     """Filled by a door while its batches are taken; complete when the last batch is out.
 
     `unused` counts rows by (table or code system, code) that no definition or code file names;
-    `rejects` are rows that could not be read at all, with the columns of the rejects table
-    (file, row, patient_id, time, measure, value, text, unit, why, fix); `notes` are sentences for
+    `rejects` are rows that could not be read at all, as columns of the rejects table; `notes` are sentences for
     the summary, such as which time zone was assumed.
     """
 
@@ -24,9 +23,11 @@ class Tally:
     rejects: list[dict[str, object]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def reject(self, file: str, row: int, why: str, fix: str, text: str = "") -> None:
+    def reject(self, file: str, row: int, what: str, why: str, fix: str, text: str | None = None) -> None:
         """Refuse one row of the source; `row` counts from 1."""
-        self.rejects.append({"file": file, "row": row, "text": text, "why": why, "fix": fix})
+        self.rejects.append(
+            {"file": file, "row": row, "text": text, "kind": "rejected", "what": what, "why": why, "fix": fix}
+        )
 
     def skip(self, table: str, code: str | None, rows: int = 1) -> None:
         """Count rows that nothing here understands."""

@@ -1,0 +1,76 @@
+"""Lines of a file of any size, plain or gzipped, in bounded memory: no line is held past `LONGEST`."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tocsin.sources.tally import Tally
+
+BLOCK = 1 << 20
+LONGEST = 32 << 20
+
+
+def opened(path: Path) -> IO[bytes]:
+    """The file's bytes, unpacked where it begins as gzip does."""
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rb") if packed else path.open("rb")
+
+
+def lines(path: Path, tally: Tally, longest: int = LONGEST) -> Iterator[tuple[int, bytes]]:
+    """Line numbers from 1 with their bytes. A line too long is one reject; a truncated gzip ends with a note.
+
+    Blank lines are passed over. What was read before a truncation stands.
+    """
+    number, rest, skipping = 0, b"", False
+    for block in _blocks(path, tally):
+        parts = (rest + block).split(b"\n") if rest else block.split(b"\n")
+        rest = parts.pop()
+        for part in parts:
+            number += 1
+            if skipping:
+                skipping = False
+            elif len(part) > longest:
+                _too_long(path, number, tally, longest)
+            elif part.strip():
+                yield number, part
+        if len(rest) > longest:
+            if not skipping:
+                _too_long(path, number + 1, tally, longest)
+            skipping, rest = True, b""
+        elif skipping:
+            rest = b""
+    if rest.strip() and not skipping:
+        yield number + 1, rest
+
+
+def _too_long(path: Path, number: int, tally: Tally, longest: int) -> None:
+    tally.reject(
+        path.name, number, f"is longer than {longest >> 20} MB",
+        "holding it would take the memory of all other patients", "write one resource or row a line",
+    )  # fmt: skip
+
+
+def _blocks(path: Path, tally: Tally) -> Iterator[bytes]:
+    with opened(path) as file:
+        while True:
+            try:
+                block = file.read(BLOCK)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                tally.notes.append(
+                    f"{path.name} is cut off ({error}): what came before is kept, what came after is missing; "
+                    "copy the file again"
+                )
+                tally.reject(
+                    path.name, 0, "is cut off: the gzip stream does not end",
+                    "its last rows are missing, and missing is not the same as normal", "copy the file again",
+                )  # fmt: skip
+                return
+            if not block:
+                return
+            yield block
