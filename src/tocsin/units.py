@@ -1,8 +1,8 @@
 """Units: how a charted UCUM unit becomes a measure's canonical unit, exactly.
 
 Factors are fractions, worked out by pint with the UCUM grammar of ucumvert. Both are slow to import, so the
-pairs records commonly use lie ready in `units.csv`, made and checked by `scripts/unit_table.py`; only a pair that
-is not there costs the import.
+pairs records commonly use lie ready in `units.csv`, made and checked by `scripts/unit_table.py`; only a
+pair that is not there costs the import.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Conversion:
 
     `becomes` is `value` (the same kind of quantity), `rate` or `dose` (an amount per time, or an amount, that
     cannot become the unit asked for) or `nothing`. For a `value` the new number is
-    `(x + shift) * num / den * M**molar * W**weight`, with M the molar mass in g/mol and W the body weight in kg.
+    `(x + shift) * num / den * M**molar * W**weight`, with M the molar mass in g/mol and W the body weight
+    in kg.
     """
 
     becomes: str
@@ -77,8 +78,12 @@ def _ready() -> dict[tuple[str, str], Conversion]:
     with TABLE.open(encoding="utf-8", newline="") as lines:
         return {
             (row["from"], row["to"]): Conversion(
-                row["becomes"], float(row["num"]), float(row["den"]), float(row["shift"]),
-                int(row["molar"]), int(row["weight"]),
+                row["becomes"],
+                float(row["num"]),
+                float(row["den"]),
+                float(row["shift"]),
+                int(row["molar"]),
+                int(row["weight"]),
             )
             for row in csv.DictReader(lines)
         }
@@ -104,7 +109,9 @@ def work_out(charted: str, wanted: str) -> Conversion:
         _parse(charted)
         return Conversion("nothing")
     source = _parse(charted)
-    if source.arbitrary != target.arbitrary or (source.assay and target.assay and source.assay != target.assay):
+    if source.arbitrary != target.arbitrary or (
+        source.assay and target.assay and source.assay != target.assay
+    ):
         return _amount(source)
     if target.bare == "" and source.bare not in ("", "1"):
         return Conversion("nothing")  # a score or a ratio is no percentage
@@ -120,8 +127,12 @@ def work_out(charted: str, wanted: str) -> Conversion:
         num, den = factor.numerator, factor.denominator
         exact = max(num, den) < 2**53
         return Conversion(
-            "value", float(num) if exact else float(factor), float(den) if exact else 1.0,
-            float(at_zero / factor), molar, weight,
+            "value",
+            float(num) if exact else float(factor),
+            float(den) if exact else 1.0,
+            float(at_zero / factor),
+            molar,
+            weight,
         )
     return _amount(source)
 
@@ -141,7 +152,9 @@ def _amount(source: _Parsed) -> Conversion:
     """Tell an amount per time (an infusion runs) and an amount (a dose) from anything else."""
     sizes = dict(source.quantity.dimensionality)
     time = sizes.pop("[time]", 0)
-    plain = sizes in ({"[mass]": 1}, {"[substance]": 1}, {"[length]": 3}) or (not sizes and bool(source.arbitrary))
+    plain = sizes in ({"[mass]": 1}, {"[substance]": 1}, {"[length]": 3}) or (
+        not sizes and bool(source.arbitrary)
+    )
     if plain and time in (0, -1):
         return Conversion("rate" if time else "dose")
     return Conversion("nothing")
@@ -168,12 +181,12 @@ def _parse(unit: str) -> _Parsed:
 
 @lru_cache(maxsize=1)
 def _registry() -> Any:
-    from ucumvert import PintUcumRegistry  # type: ignore[import-untyped,unused-ignore]
+    from ucumvert import PintUcumRegistry
 
     return PintUcumRegistry(non_int_type=Fraction)
 
 
-def _mismatch() -> type[Exception]:
-    from pint import DimensionalityError
+def _mismatch() -> tuple[type[Exception], ...]:
+    from pint import DimensionalityError, OffsetUnitCalculusError
 
-    return DimensionalityError
+    return DimensionalityError, OffsetUnitCalculusError

@@ -6,10 +6,21 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "SCHEMA": "columns", "REJECTS": "columns", "METADATA": "columns", "FactsError": "columns",
-    "Canonical": "columns", "canonical": "patients", "settle": "patients", "resolve": "patients",
-    "merge": "patients", "together": "patients", "check_units": "patients", "write_facts": "files",
-    "read_rows": "rows", "message": "rejects", "messages": "rejects",
+    "SCHEMA": "columns",
+    "REJECTS": "columns",
+    "METADATA": "columns",
+    "FactsError": "columns",
+    "Canonical": "columns",
+    "canonical": "patients",
+    "settle": "patients",
+    "resolve": "patients",
+    "merge": "patients",
+    "together": "patients",
+    "check_units": "patients",
+    "write_facts": "files",
+    "read_rows": "rows",
+    "message": "rejects",
+    "messages": "rejects",
 }
 __all__ = sorted(_HOMES)
 

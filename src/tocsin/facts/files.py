@@ -23,16 +23,20 @@ FEW = ["patient_id", "measure", "text", "unit", "method"]
 def write_facts(batches: Iterable[pa.RecordBatch], out: str | os.PathLike[str]) -> int:
     """Write canonical facts (whole patients a batch) to .parquet, .csv or .jsonl; returns the number of rows.
 
-    The file appears when it is complete: written beside itself and renamed. Parquet is zstd with whole patients
-    in each row group and says so in its metadata, so that it is read again without a second look. Raises `FactsError` on
-    another suffix.
+    The file appears when it is complete: written beside itself and renamed. Parquet is zstd with whole
+    patients in each row group and says so in its metadata, so that it is read again without a second look.
+    Raises `FactsError` on another suffix.
     """
     path = Path(out)
     writers: dict[str, Callable[[Iterator[pa.RecordBatch], Any], int]] = {
-        ".parquet": _parquet, ".csv": _csv, ".jsonl": _jsonl
+        ".parquet": _parquet,
+        ".csv": _csv,
+        ".jsonl": _jsonl,
     }
     if path.suffix not in writers:
-        raise FactsError(f"{path}: facts are written as {', '.join(writers)}\n  fix: give it one of these endings")
+        raise FactsError(
+            f"{path}: facts are written as {', '.join(writers)}\n  fix: give it one of these endings"
+        )
     with replaced(path) as file:
         return writers[path.suffix](iter(batches), file)
 
@@ -43,7 +47,9 @@ def replaced(path: Path) -> Iterator[Any]:
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        raise FactsError(f"{path}: cannot be written: {error.strerror}\n  fix: an existing, writable folder") from error
+        raise FactsError(
+            f"{path}: cannot be written: {error.strerror}\n  fix: an existing, writable folder"
+        ) from error
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -81,7 +87,9 @@ def _groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 def _written(batch: pa.RecordBatch) -> pa.Table:
     columns = [batch.column(name) for name in SCHEMA.names]
-    return pa.table([iso(each) if pa.types.is_timestamp(each.type) else each for each in columns], names=SCHEMA.names)
+    return pa.table(
+        [iso(each) if pa.types.is_timestamp(each.type) else each for each in columns], names=SCHEMA.names
+    )
 
 
 def _csv(batches: Iterator[pa.RecordBatch], file: Any) -> int:

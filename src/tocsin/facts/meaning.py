@@ -11,8 +11,8 @@ from tocsin.facts.parse import SIGNS
 from tocsin.facts.rejects import Problem
 from tocsin.units import Conversion, UnitError, convert
 
-#: What becomes of the number: taken, or the infusion runs at an unknown dose, or it is a dose (a push), or the
-#: event happened with an unknown dose, or the row is refused.
+#: What becomes of the number: taken, or the infusion runs at an unknown dose, or it is a dose (a push), or
+#: the event happened with an unknown dose, or the row is refused.
 VALUE, RUNNING, PUSH, DOSELESS, REFUSED = range(5)
 #: What a text makes of its row.
 PLAIN, SIGN, WORD, UNUSABLE, RUNS, PUSHED, RETRACTED, WRONG = range(8)
@@ -23,7 +23,7 @@ STAYS = "the row stays in the table as {}, without a dose"
 
 @dataclass(frozen=True, slots=True)
 class UnitPlan:
-    """What to do with numbers of one (measure, unit): new = (x + shift) * num / den, then times weight**weight."""
+    """What to do with numbers of one (measure, unit): (x + shift) * num / den, then by weight**weight."""
 
     outcome: int
     unit: str | None = None
@@ -36,7 +36,11 @@ class UnitPlan:
 
 def accepted(measure: Measure) -> list[str]:
     """The UCUM units a definition lists, its own first."""
-    units = [measure.unit or "1", *measure.aliases.values(), *(code.unit for code in measure.codes if code.unit)]
+    units = [
+        measure.unit or "1",
+        *measure.aliases.values(),
+        *(code.unit for code in measure.codes if code.unit),
+    ]
     return list(dict.fromkeys(units))
 
 
@@ -99,34 +103,58 @@ def _planned(measure: Measure, unit: str, wanted: str, found: Conversion) -> Uni
         num = found.num * (measure.molar_mass or 1.0) ** found.molar
         return UnitPlan(VALUE, measure.unit, num, found.den, found.shift, found.weight)
     if measure.kind == "event":
-        return UnitPlan(DOSELESS, problem=Problem(
-            f"has a dose that cannot become {wanted}", "only its size is lost: " + STAYS.format("given"),
-            f"write the dose in {wanted}, if it matters", "kept-as-given",
-        ))
+        return UnitPlan(
+            DOSELESS,
+            problem=Problem(
+                f"has a dose that cannot become {wanted}",
+                "only its size is lost: " + STAYS.format("given"),
+                f"write the dose in {wanted}, if it matters",
+                "kept-as-given",
+            ),
+        )
     if measure.kind == "infusion" and found.becomes == "rate":
-        return UnitPlan(RUNNING, problem=Problem(
-            f"is a rate that cannot become {wanted}",
-            f"the concentration is not in the row; {STAYS.format('running')}, which widens `up_to` where dose matters",
-            f"chart the rate as {wanted}, or as an amount per time", "kept-as-running",
-        ))
+        return UnitPlan(
+            RUNNING,
+            problem=Problem(
+                f"is a rate that cannot become {wanted}",
+                f"the concentration is not in the row; {STAYS.format('running')}, "
+                "which widens `up_to` where dose matters",
+                f"chart the rate as {wanted}, or as an amount per time",
+                "kept-as-running",
+            ),
+        )
     if measure.kind == "infusion" and found.becomes == "dose":
         return UnitPlan(PUSH, unit)
-    why = "moles meet grams and the definition has no `molar_mass`" if unknown_moles else "they measure different things"
-    return UnitPlan(REFUSED, problem=Problem(
-        f"cannot be read in {wanted}: {why}",
-        "a number of another kind of quantity would be graded as if it were this one",
-        f"check the measure and its unit (accepted: {', '.join(accepted(measure))})",
-    ))
+    why = (
+        "moles meet grams and the definition has no `molar_mass`"
+        if unknown_moles
+        else "they measure different things"
+    )
+    return UnitPlan(
+        REFUSED,
+        problem=Problem(
+            f"cannot be read in {wanted}: {why}",
+            "a number of another kind of quantity would be graded as if it were this one",
+            f"check the measure and its unit (accepted: {', '.join(accepted(measure))})",
+        ),
+    )
 
 
 def _missing(measure: Measure, value: float | None = None) -> Problem:
     units = accepted(measure)
-    why = f"the same number means different things in {', '.join(units)}" if len(units) > 1 else "a number needs a unit"
+    why = (
+        f"the same number means different things in {', '.join(units)}"
+        if len(units) > 1
+        else "a number needs a unit"
+    )
     best = units[0]
     if value is not None and len(units) > 1:
         able = [unit for unit in units if plausible(measure, read_in(measure, unit, value))]
         unable = [unit for unit in units if unit not in able]
-        sides = [f"possible in {', '.join(able)}" if able else "", f"impossible in {', '.join(unable)}" if unable else ""]
+        sides = [
+            f"possible in {', '.join(able)}" if able else "",
+            f"impossible in {', '.join(unable)}" if unable else "",
+        ]
         why = f"{value:.12g} is " + " and ".join(side for side in sides if side)
         best = able[0] if able else best
     return Problem(
@@ -171,7 +199,8 @@ def impossible(measure: Measure) -> Problem:
         f"is impossible: outside {low:g} to {high:g} {measure.unit or ''}".rstrip(),
         "a slip of unit, sensor or typing would be graded as illness, or hide it"
         + ("; " + STAYS.format("given") if kept else ""),
-        "correct it at the source; if your patients do have such values, widen `plausible` in your own definitions",
+        "correct it at the source; if your patients do have such values, widen `plausible` in definitions "
+        "of your own",
         "kept-as-given" if kept else "rejected",
     )
 
@@ -196,11 +225,14 @@ def word_plan(measure: Measure, text: str) -> WordPlan:
             return WordPlan(SIGN, SIGNS[text])
         if measure.kind == "infusion" and text in ("running", "push"):
             return WordPlan(RUNS if text == "running" else PUSHED, text)
-        return WordPlan(WRONG, problem=Problem(
-            f"has the text `{text}` where a number is due",
-            "a text has no size, and may say that the number beside it is not to be used",
-            "put the number in `value`; in `text` only a comparator (< or >) may stand",
-        ))
+        return WordPlan(
+            WRONG,
+            problem=Problem(
+                f"has the text `{text}` where a number is due",
+                "a text has no size, and may say that the number beside it is not to be used",
+                "put the number in `value`; in `text` only a comparator (< or >) may stand",
+            ),
+        )
     if measure.kind == "category" and text == "unusable":
         return WordPlan(UNUSABLE, text)
     if measure.kind == "event":
@@ -212,22 +244,29 @@ def word_plan(measure: Measure, text: str) -> WordPlan:
     found = matched(text, measure.words, measure.word_aliases)
     if found is not None:
         return WordPlan(WORD, found)
-    return WordPlan(WRONG, problem=Problem(
-        f"has the word `{text}`, which is not known{near(text.lower(), (*measure.words, *measure.word_aliases))}",
-        "a word that is not understood would be read as nothing charted",
-        f"one of {', '.join(measure.words)}; or add it to `word_aliases` in your own definitions",
-    ))
+    close = near(text.lower(), (*measure.words, *measure.word_aliases))
+    return WordPlan(
+        WRONG,
+        problem=Problem(
+            f"has the word `{text}`, which is not known{close}",
+            "a word that is not understood would be read as nothing charted",
+            f"one of {', '.join(measure.words)}; or add it to `word_aliases` in your own definitions",
+        ),
+    )
 
 
 def _attributed(text: str) -> WordPlan:
     category, found, cause = (part.strip() for part in text.partition("="))
     if found and cause and category in CATEGORIES:
         return WordPlan(WORD, f"{category}={cause}")
-    return WordPlan(WRONG, problem=Problem(
-        f"says `{text}`{near(category, CATEGORIES)}",
-        "a finding would be taken away, or kept, against the clinician's word",
-        f"write CATEGORY=CAUSE, CATEGORY one of {', '.join(CATEGORIES)}; `=crs` gives it back",
-    ))
+    return WordPlan(
+        WRONG,
+        problem=Problem(
+            f"says `{text}`{near(category, CATEGORIES)}",
+            "a finding would be taken away, or kept, against the clinician's word",
+            f"write CATEGORY=CAUSE, CATEGORY one of {', '.join(CATEGORIES)}; `=crs` gives it back",
+        ),
+    )
 
 
 def matched(text: str, words: Iterable[str], aliases: Mapping[str, str]) -> str | None:

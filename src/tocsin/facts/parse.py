@@ -39,14 +39,16 @@ def flat(column: Any) -> pa.Array:
 def iso(array: pa.Array) -> pa.Array:
     """Times as ISO 8601, with Z where they are instants, with a fraction only where there is one."""
     zone = array.type.tz
-    text = pc.strftime(array.cast(pa.timestamp("us", "UTC" if zone else None), safe=False), "%Y-%m-%dT%H:%M:%S")
+    text = pc.strftime(
+        array.cast(pa.timestamp("us", "UTC" if zone else None), safe=False), "%Y-%m-%dT%H:%M:%S"
+    )
     text = pc.replace_substring(text, ".000000", "")
     return pc.binary_join_element_wise(text, "Z", "") if zone else text
 
 
 def is_text(kind: pa.DataType) -> bool:
     """Whether a column holds texts, in whichever of Arrow's layouts."""
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return any((pa.types.is_string(kind), pa.types.is_large_string(kind), pa.types.is_string_view(kind)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,8 @@ def coded(column: Any, length: int) -> Coded:
 def _numbers(array: pa.Array, absent: int) -> Ints:
     if array.null_count:
         array = pc.fill_null(array, absent)
-    return array.to_numpy(zero_copy_only=False).astype(np.int64)
+    whole: Ints = array.to_numpy(zero_copy_only=False).astype(np.int64)
+    return whole
 
 
 def instants(column: Any, length: int, timezone: str | None) -> tuple[Ints, Ints]:
@@ -175,7 +178,7 @@ def one_by_one(array: pa.Array, read: Callable[[str], tuple[Any, ...]], absent: 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """A number column: NaN where there is none, `sign` the comparator written with it, `wrong` what is no number."""
+    """A number column: NaN where there is none, `sign` its comparator, `wrong` what is no number."""
 
     values: Floats
     wrong: Flags

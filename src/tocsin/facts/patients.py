@@ -25,20 +25,25 @@ Lot = dict[str, Any]
 
 
 def canonical(
-    table: Any, *, lib: Library, source: str = "", timezone: str | None = None, units: Mapping[str, str] | None = None,
+    table: Any,
+    *,
+    lib: Library,
+    source: str = "",
+    timezone: str | None = None,
+    units: Mapping[str, str] | None = None,
 ) -> Canonical:
     """Facts ready to grade, from charted rows of whole patients.
 
-    The result depends on the set of rows alone: not on their order, not on duplicates. A row that cannot be taken
-    is in `rejects` with what, why and fix; where its patient, time and measure are known it leaves a row with the
-    text `unusable`, because a reading that cannot be read is unknown and not absent.
+    The result depends on the set of rows alone: not on their order, not on duplicates. A row that cannot be
+    taken is in `rejects` with what, why and fix; where its patient, time and measure are known it leaves a
+    row with the text `unusable`, because a reading that cannot be read is unknown and not absent.
 
     Parameters
     ----------
-    table    : anything Arrow can take; columns of `RAW`, of which only `patient_id, time, measure` must be there.
-    source   : the file's name, for messages and for rows without a `source` of their own.
-    timezone : where times without a zone were written; None refuses such rows.
-    units    : measure to the unit of its rows that have none.
+    table    : anything Arrow can take; columns of `RAW`, of which only `patient_id, time, measure` must be
+    there. source   : the file's name, for messages and for rows without a `source` of their own. timezone :
+    where times without a zone were written; None refuses such rows. units    : measure to the unit of its
+    rows that have none.
 
     Raises `FactsError` when a column is missing or doubled, or `units` makes no sense.
 
@@ -70,7 +75,7 @@ def check_units(units: Mapping[str, str], lib: Library) -> None:
 
 
 def settle(rows: pa.Table, *, lib: Library) -> Canonical:
-    """Finish read rows (schema `READ`) of whole patients: order them, drop duplicates, find rates by weight."""
+    """Finish read rows (`READ`) of whole patients: order them, drop duplicates, find rates by weight."""
     if not rows.num_rows:
         return Canonical(SCHEMA.with_metadata(METADATA).empty_table(), REJECTS.empty_table())
     lot: Lot = {
@@ -85,7 +90,9 @@ def settle(rows: pa.Table, *, lib: Library) -> Canonical:
             lot = {name: taken(column, order) for name, column in lot.items()}
     lot["source"] = named_sources(lot)
     rejects = by_weight(lot, lib)
-    columns = {name: lot[name].array() if isinstance(lot[name], Coded) else lot[name] for name in SCHEMA.names}
+    columns = {
+        name: lot[name].array() if isinstance(lot[name], Coded) else lot[name] for name in SCHEMA.names
+    }
     return Canonical(pa.table(columns, schema=SCHEMA.with_metadata(METADATA)), rejects)
 
 
@@ -117,7 +124,8 @@ def place_in_order(lot: Lot) -> Ints | None:
     """The order by patient, time and measure; None where the rows have it already."""
     patient, measure, time = lot["patient_id"], lot["measure"], micros(lot["time"])
     since = time - time.min()
-    # Charts keep minutes or seconds: in those, patient, time and measure fit one integer, which sorts fastest.
+    # Charts keep minutes or seconds: in those, patient, time and measure fit one integer, which sorts
+    # fastest.
     tick = next(tick for tick in (60_000_000, 1_000_000, 1_000, 1) if not np.any(since % tick))
     span, kinds = int(since.max()) // tick + 1, max(len(measure.words), 1)
     if len(patient.words) * span * kinds < 2**62:
@@ -129,8 +137,8 @@ def place_in_order(lot: Lot) -> Ints | None:
 def without_twins(lot: Lot) -> Ints | None:
     """Places of the rows to keep, in an order that does not depend on theirs; None = all as they are.
 
-    Rows of one patient, time and measure are put in order of all their columns; equal ones are one fact. A row that
-    names no source is named after its file and row, which makes it no other fact than its twin.
+    Rows of one patient, time and measure are put in order of all their columns; equal ones are one fact. A
+    row that names no source is named after its file and row, which makes it no other fact than its twin.
     """
     same = np.ones(len(lot["time"]) - 1, bool)
     for values in (lot["patient_id"].codes, micros(lot["time"]), lot["measure"].codes):
@@ -148,7 +156,9 @@ def without_twins(lot: Lot) -> Ints | None:
         column = column.array() if isinstance(column, Coded) else column
         if column.null_count < len(column):
             part[name] = column
-    order = pc.sort_indices(pa.table(part), sort_keys=[(name, "ascending") for name in sorted(part, key=_last)])
+    order = pc.sort_indices(
+        pa.table(part), sort_keys=[(name, "ascending") for name in sorted(part, key=_last)]
+    )
     twin = np.ones(len(places) - 1, bool)
     for name in part:
         if name not in ("file", "row"):
@@ -173,9 +183,11 @@ def equal_to_next(column: pa.Array) -> Any:
 
 
 def by_weight(lot: Lot, lib: Library) -> pa.Table:
-    """Fill `weight`, finish values that lack it, and keep as running (or given) what has none; returns the rejects."""
+    """Fill `weight`, finish values that lack it, keep as running (or given) what has none; returns rejects."""
     measure, patient, power = lot["measure"], lot["patient_id"].codes, lot["pending"].to_numpy()
-    infusion = np.array([name in lib.measures and lib.measures[name].kind == "infusion" for name in measure.words])[measure.codes]
+    infusion = np.array(
+        [name in lib.measures and lib.measures[name].kind == "infusion" for name in measure.words]
+    )[measure.codes]
     rows = np.flatnonzero(infusion | (power != 0))
     if not len(rows):
         return REJECTS.empty_table()
@@ -318,7 +330,9 @@ def resolve(table: pa.Table, as_of: datetime | None = None) -> pa.Table:
         (who, name) for who, name, own in zip(patient, names, sources, strict=True) if name and name != own
     }
     # A new version under the old name replaces the old one, which does not name itself.
-    versions = {(who, name) for who, name, own in zip(patient, names, sources, strict=True) if name and name == own}
+    versions = {
+        (who, name) for who, name, own in zip(patient, names, sources, strict=True) if name and name == own
+    }
     keep = [
         text != "retracted" and (who, own) not in gone and not ((who, own) in versions and name != own)
         for who, name, own, text in zip(patient, names, sources, table["text"].to_pylist(), strict=True)

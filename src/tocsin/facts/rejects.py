@@ -24,6 +24,33 @@ class Problem:
     kind: str = "rejected"
 
 
+NO_PATIENT = Problem("has no patient_id", "a fact of nobody can be graded for nobody", "fill `patient_id`")
+NO_TIME = Problem("has no time", "without a time it cannot be put in order", "fill `time`")
+NO_MEASURE = Problem("has no measure", "a number of nothing means nothing", "fill `measure` with an id")
+NO_VALUE = Problem(
+    "has neither value nor text",
+    "that it was charted says that it was not measured; unknown, not normal",
+    "fill `value`, or leave the row out",
+)
+NO_WORD = Problem("has no text", "its meaning is a word", "fill `text` with one of the measure's words")
+NONE_GIVEN = Problem(
+    "has a dose of 0",
+    "nothing was given, and a row of a drug says that it was",
+    "leave the row out; a symptom or condition that is over has the text `absent`",
+)
+NOT_FINITE = Problem("is not a finite number", "it has no size", "correct it at the source")
+RETRACTS_NOTHING = Problem(
+    "is retracted but does not say which row",
+    "a row to be withdrawn would still count",
+    "put the `source` of the row it withdraws in `replaces`",
+)
+NO_NUMBER = Problem(
+    "has no number where one is due",
+    "a text has no size",
+    "write the number with a decimal point and its unit in `unit`",
+)
+
+
 @dataclass(slots=True)
 class Problems:
     """Row for row the first problem met (0 = none), as a place in a list, so that many rows cost little."""
@@ -56,7 +83,9 @@ class Problems:
         which = pa.array(self.first[places] - 1)
         taken = {name: written(column, places) for name, column in columns.items()}
         for part in ("kind", "what", "why", "fix"):
-            taken[part] = pc.take(pa.array([getattr(problem, part) for problem in self.known], pa.string()), which)
+            taken[part] = pc.take(
+                pa.array([getattr(problem, part) for problem in self.known], pa.string()), which
+            )
         absent = pa.nulls(len(places), pa.string())
         return pa.table([taken.get(name, absent) for name in REJECTS.names], schema=REJECTS)
 
@@ -71,7 +100,9 @@ def written(column: Any, places: Ints) -> pa.Array:
     if pa.types.is_timestamp(array.type):
         return iso(array)
     if pa.types.is_floating(array.type):
-        return pa.array([None if x is None or x != x else f"{x:.12g}" for x in array.to_pylist()], pa.string())
+        return pa.array(
+            [None if x is None or x != x else f"{x:.12g}" for x in array.to_pylist()], pa.string()
+        )
     return array if pa.types.is_int64(array.type) else array.cast(pa.string())
 
 
@@ -88,7 +119,9 @@ def message(reject: Mapping[str, Any]) -> str:
         part for part in (reject.get("file"), f"row {reject['row']}" if reject.get("row") else "") if part
     )
     said = " ".join(
-        str(reject[name]) for name in ("measure", "value", "text", "unit") if reject.get(name) not in (None, "")
+        str(reject[name])
+        for name in ("measure", "value", "text", "unit")
+        if reject.get(name) not in (None, "")
     )
     return f"{place}: {said} {reject['what']}\n  why: {reject['why']}\n  fix: {reject['fix']}"
 

@@ -1,12 +1,12 @@
 """Rows one by one: what can be said of a charted row without the rest of its patient.
 
-Everything is decided on small tables of distinct (measure, unit) and (measure, text) pairs and then looked up for
-the whole column. Rows come out in the order they came in.
+Everything is decided on small tables of distinct (measure, unit) and (measure, text) pairs and then looked
+up for the whole column. Rows come out in the order they came in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,49 +15,45 @@ import pyarrow as pa
 from tocsin.definitions.load import Library
 from tocsin.definitions.schema import KINDS, near
 from tocsin.facts import meaning
-from tocsin.facts.columns import INSTANT, RAW, READ, REQUIRED, FactsError
+from tocsin.facts.columns import INSTANT, READ
 from tocsin.facts.parse import ABSENT, BAD, NAIVE, Coded, Flags, Floats, Ints, coded, flat, instants, numbers
-from tocsin.facts.rejects import Problem, Problems
+from tocsin.facts.rejects import (
+    NO_MEASURE,
+    NO_NUMBER,
+    NO_PATIENT,
+    NO_TIME,
+    NO_VALUE,
+    NO_WORD,
+    NONE_GIVEN,
+    NOT_FINITE,
+    RETRACTS_NOTHING,
+    Problem,
+    Problems,
+)
 
 NUMBER, CATEGORY, INFUSION, EVENT, WORD = (
     KINDS.index(kind) for kind in ("number", "category", "infusion", "event", "word")
 )
 #: Distinct numbers without a unit that get a message of their own; past that the message is general.
 SPELLED_OUT = 200
-NO_PATIENT = Problem("has no patient_id", "a fact of nobody can be graded for nobody", "fill `patient_id`")
-NO_TIME = Problem("has no time", "without a time it cannot be put in order", "fill `time`")
-NO_MEASURE = Problem("has no measure", "a number of nothing means nothing", "fill `measure` with an id")
-NO_VALUE = Problem(
-    "has neither value nor text", "that it was charted says that it was not measured; unknown, not normal",
-    "fill `value`, or leave the row out",
-)
-NO_WORD = Problem("has no text", "its meaning is a word", "fill `text` with one of the measure's words")
-NONE_GIVEN = Problem(
-    "has a dose of 0", "nothing was given, and a row of a drug says that it was",
-    "leave the row out; a symptom or condition that is over has the text `absent`",
-)
-NOT_FINITE = Problem("is not a finite number", "it has no size", "correct it at the source")
-RETRACTS_NOTHING = Problem(
-    "is retracted but does not say which row", "a row to be withdrawn would still count",
-    "put the `source` of the row it withdraws in `replaces`",
-)
-NO_NUMBER = Problem(
-    "has no number where one is due", "a text has no size",
-    "write the number with a decimal point and its unit in `unit`",
-)
 KEPT = "; the row stays in the table as given"
 
 
 def read_rows(
-    table: Any, *, lib: Library, source: str = "", timezone: str | None = None,
-    units: Mapping[str, str] | None = None, first_row: int | None = 1,
+    table: Any,
+    *,
+    lib: Library,
+    source: str = "",
+    timezone: str | None = None,
+    units: Mapping[str, str] | None = None,
+    first_row: int | None = 1,
 ) -> tuple[pa.Table, pa.Table]:
     """Read charted rows, in any order; returns them (schema `READ`) and the rejects.
 
     `table` may hold texts where `RAW` has numbers and times. `timezone` is for times without a zone; None
-    refuses them. `units` is the unit of a measure where its rows have none. `first_row` numbers the first row; None where
-    `table` is no file of ours, and rows are known by their `source`. Raises `FactsError` when a column that must be there is
-    not.
+    refuses them. `units` is the unit of a measure where its rows have none. `first_row` numbers the first
+    row; None where `table` is no file of ours, and rows are known by their `source`. Raises `FactsError`
+    when a column that must be there is not.
     """
     table = pa.table(table) if not isinstance(table, pa.Table | pa.RecordBatch) else table
     columns = named_columns(table.schema.names, source)
@@ -65,34 +61,16 @@ def read_rows(
     return _Reading(given, table.num_rows, lib, source, units or {}, first_row).read(timezone)
 
 
-def named_columns(names: Sequence[str], source: str) -> dict[str, int]:
-    """Our columns among those of a table, by place; raises `FactsError` on a missing or doubled one."""
-    found: dict[str, int] = {}
-    for place, name in enumerate(names):
-        key = name.strip().lower()
-        if key not in (*RAW.names, "row", "file"):
-            continue
-        if key in found:
-            raise FactsError(
-                f"{source}: the column `{key}` is there twice\n  why: either could be the one meant\n"
-                "  fix: rename or remove one of the two"
-            )
-        found[key] = place
-    for name in REQUIRED:
-        if name not in found:
-            raise FactsError(
-                f"{source}: has no column `{name}`{near(name, names)}\n"
-                f"  why: a fact is a patient, a time and a measure; the columns are {', '.join(names)}\n"
-                f"  fix: name the columns {', '.join(REQUIRED)} and value, text, unit as needed"
-            )
-    return found
-
-
 class _Reading:
     """One table on its way through; each method settles one column for all rows."""
 
     def __init__(
-        self, given: Mapping[str, pa.Array], length: int, lib: Library, source: str, units: Mapping[str, str],
+        self,
+        given: Mapping[str, pa.Array],
+        length: int,
+        lib: Library,
+        source: str,
+        units: Mapping[str, str],
         first: int | None,
     ) -> None:
         self.given, self.length, self.lib, self.units = given, length, lib, units
@@ -100,7 +78,9 @@ class _Reading:
         row, file = given.get("row"), given.get("file")
         if first is None:
             row, file = pa.nulls(length, pa.int64()), given.get("source")
-        self.row = pa.array(np.arange(first or 0, (first or 0) + length)) if row is None else row.cast(pa.int64())
+        self.row = (
+            pa.array(np.arange(first or 0, (first or 0) + length)) if row is None else row.cast(pa.int64())
+        )
         self.file = Coded(np.zeros(length, np.int64), [source]).encoded() if file is None else file
 
     def text(self, name: str) -> Coded:
@@ -123,25 +103,30 @@ class _Reading:
         mark(self.patient.codes < 0, NO_PATIENT)
         self.measure = self.text("measure")
         mark(self.measure.codes < 0, NO_MEASURE)
-        self.known = [self.lib.measures[word] if word in self.lib.measures else None for word in self.measure.words]
+        self.known = [self.lib.measures.get(word, None) for word in self.measure.words]
         kinds = [-1 if measure is None else KINDS.index(measure.kind) for measure in self.known]
         self.kind = np.array([*kinds, -1])[self.measure.codes]
         for place, word in enumerate(self.measure.words):
             if kinds[place] < 0:
-                mark(self.measure.codes == place, Problem(
-                    f"is no measure{near(word, self.lib.measures)}",
-                    "a fact that is not understood would silently be missing from the grade",
-                    "use an id of `tocsin list measures`, or add a definition of your own",
-                ))
+                mark(
+                    self.measure.codes == place,
+                    Problem(
+                        f"is no measure{near(word, self.lib.measures)}",
+                        "a fact that is not understood would silently be missing from the grade",
+                        "use an id of `tocsin list measures`, or add a definition of your own",
+                    ),
+                )
 
     def instant(self, name: str, timezone: str | None) -> tuple[Ints, Ints]:
         values, status = instants(self.given.get(name), self.length, timezone)
         naive = Problem(
-            f"has a `{name}` without a time zone", "the same clock time is a different instant in every zone",
+            f"has a `{name}` without a time zone",
+            "the same clock time is a different instant in every zone",
             "write the zone: 2024-03-01T14:30Z or 2024-03-01T14:30+01:00",
         )
         wrong = Problem(
-            f"has a `{name}` that is no time", "without a time it cannot be put in order",
+            f"has a `{name}` that is no time",
+            "without a time it cannot be put in order",
             "write ISO 8601 with a zone: 2024-03-01T14:30Z",
         )
         for state, problem in ((NAIVE, naive), (BAD, wrong)):
@@ -151,9 +136,10 @@ class _Reading:
     def refuse(self, where: Flags, problem: Problem, keeps: bool = True) -> None:
         """Refuse rows; an event among them still happened, and stays without what is wrong."""
         if keeps and np.any(where):
-            self.problems.mark(where & (self.kind == EVENT), Problem(
-                problem.what, problem.why + KEPT, problem.fix, "kept-as-given"
-            ))
+            self.problems.mark(
+                where & (self.kind == EVENT),
+                Problem(problem.what, problem.why + KEPT, problem.fix, "kept-as-given"),
+            )
         self.problems.mark(where, problem)
 
     def when(self, timezone: str | None) -> None:
@@ -164,9 +150,10 @@ class _Reading:
         self.end, ends = self.instant("end", timezone)
         self.recorded, records = self.instant("recorded", timezone)
         backward = (ends == 0) & (self.end < self.time)
-        self.refuse(backward, Problem(
-            "ends before it begins", "how long it lasted is not known", "correct `time` or `end`"
-        ))
+        self.refuse(
+            backward,
+            Problem("ends before it begins", "how long it lasted is not known", "correct `time` or `end`"),
+        )
         self.no_end = (ends != 0) | backward
         self.no_record = records != 0
 
@@ -238,8 +225,11 @@ class _Reading:
         outcome = np.array([plan.outcome for plan in plans])[at]
         self.pending = np.array([plan.weight for plan in plans], np.int8)[at]
         zero = self.sized & (self.value == 0) & (self.kind == INFUSION)
-        stopped = zero & (outcome != meaning.PUSH) & ~self.pushes & (
-            (outcome == meaning.VALUE) | (outcome == meaning.RUNNING) | (charted.codes < 0)
+        stopped = (
+            zero
+            & (outcome != meaning.PUSH)
+            & ~self.pushes
+            & ((outcome == meaning.VALUE) | (outcome == meaning.RUNNING) | (charted.codes < 0))
         )
         outcome = np.where(stopped, meaning.VALUE, outcome)
         self.pending[stopped] = 0
@@ -249,7 +239,9 @@ class _Reading:
         self.pushes |= self.sized & (outcome == meaning.PUSH)
         self.runs |= self.sized & (outcome == meaning.RUNNING)
         # First of all: a dose of 0 in no unit at all is still no dose.
-        self.nothing = self.sized & (self.value == 0) & (self.pushes | ((self.kind == EVENT) & (self.saying < 0)))
+        self.nothing = (
+            self.sized & (self.value == 0) & (self.pushes | ((self.kind == EVENT) & (self.saying < 0)))
+        )
         self.problems.mark(self.nothing, NONE_GIVEN)
         self.mark_units(plans, at)
         self.plan_columns = [
@@ -313,10 +305,15 @@ class _Reading:
         usable = self.taken & (self.pending == 0)
         for name in ("ref_low", "ref_high"):
             read = numbers(self.given.get(name), self.length)
-            self.problems.mark(read.wrong & (self.kind == NUMBER), Problem(
-                f"has a `{name}` that is no number", "the row stays in the table; the definition's limits stand in",
-                "write the laboratory's limit as a number in the row's unit", "kept-without-limits",
-            ))
+            self.problems.mark(
+                read.wrong & (self.kind == NUMBER),
+                Problem(
+                    f"has a `{name}` that is no number",
+                    "the row stays in the table; the definition's limits stand in",
+                    "write the laboratory's limit as a number in the row's unit",
+                    "kept-without-limits",
+                ),
+            )
             with np.errstate(invalid="ignore"):
                 self.ref[name] = np.where(usable & np.isfinite(read.values), self.scaled(read.values), np.nan)
 
@@ -336,15 +333,22 @@ class _Reading:
         unasked = pending == 0
         units = self.text("unit") if np.any(pending) else Coded(np.full(self.length, -1, np.int64), [])
         out = {
-            "patient_id": self.patient.encoded(), "measure": self.measure.encoded(),
-            "time": instant_array(self.time), "value": pa.array(value, mask=empty),
-            "text": Coded(self.saying, list(self.said)).encoded(), "unit": self.out_units(empty).encoded(),
-            "end": instant_array(self.end, self.no_end), "recorded": instant_array(self.recorded, self.no_record),
+            "patient_id": self.patient.encoded(),
+            "measure": self.measure.encoded(),
+            "time": instant_array(self.time),
+            "value": pa.array(value, mask=empty),
+            "text": Coded(self.saying, list(self.said)).encoded(),
+            "unit": self.out_units(empty).encoded(),
+            "end": instant_array(self.end, self.no_end),
+            "recorded": instant_array(self.recorded, self.no_record),
             **{name: pa.array(limit, mask=np.isnan(limit) | doseless) for name, limit in self.ref.items()},
             "method": self.text("method").encoded(),
             **{name: self.plain(name) for name in ("source", "replaces")},
-            "weight": pa.nulls(self.length, pa.float64()), "file": self.file, "row": self.row,
-            "pending": pa.array(pending), "charted_value": pa.array(self.raw_value, mask=unasked),
+            "weight": pa.nulls(self.length, pa.float64()),
+            "file": self.file,
+            "row": self.row,
+            "pending": pa.array(pending),
+            "charted_value": pa.array(self.raw_value, mask=unasked),
             "charted_unit": Coded(np.where(unasked, -1, units.codes), units.words).encoded(),
         }
         rows = pa.table([out[name] for name in READ.names], names=READ.names)
@@ -352,10 +356,17 @@ class _Reading:
             rows = rows.filter(pa.array(~dropped))
         if not len(self.problems.known):
             return rows, self.problems.table({})
-        return rows, self.problems.table({"file": self.file, "row": self.row, **{
-            name: self.given[name] for name in ("patient_id", "time", "measure", "value", "text", "unit")
-            if name in self.given
-        }})
+        return rows, self.problems.table(
+            {
+                "file": self.file,
+                "row": self.row,
+                **{
+                    name: self.given[name]
+                    for name in ("patient_id", "time", "measure", "value", "text", "unit")
+                    if name in self.given
+                },
+            }
+        )
 
     def out_units(self, empty: Flags) -> Coded:
         words: dict[str, int] = {}

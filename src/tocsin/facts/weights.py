@@ -1,9 +1,10 @@
 """The body weight each rate is taken with.
 
-The dosing weight charted with the infusion (a `weight` row with the method `dosing`), the latest at or before the
-row; else the first weight of the stay: the oldest one that has not lapsed, never the swelling patient's latest. A
-weight stands for the hold of its definition. Only what was charted, and known, by the time the row was is used,
-so an answer given at the bedside is not changed by what is written down afterwards.
+The dosing weight charted with the infusion (a `weight` row with the method `dosing`), the latest at or
+before the row; else the first weight of the stay: the oldest one that has not lapsed, never the swelling
+patient's latest. A weight stands for the hold of its definition. Only what was charted, and known, by the
+time the row was is used, so an answer given at the bedside is not changed by what is written down
+afterwards.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tocsin.facts.parse import Flags, Floats, Ints
 
 @dataclass(frozen=True, slots=True)
 class Charted:
-    """Weights of whole patients, ordered by patient, time and kilograms; `gone` is when a correction was known."""
+    """Weights, ordered by patient, time and kilograms; `gone` is when a correction was known."""
 
     patient: Ints
     time: Ints
@@ -31,7 +32,7 @@ NEVER = np.iinfo(np.int64).max
 
 
 def weights_for(charted: Charted, patient: Ints, time: Ints, known: Ints, hold: int) -> Floats:
-    """Kilograms for each asking row (NaN = none); `hold` in microseconds, `known` when the row was recorded."""
+    """Kilograms for each asking row (NaN = none); `hold` in us, `known` when the row was recorded."""
     if not len(charted.patient) or not len(patient):
         return np.full(len(patient), np.nan)
     if np.all(charted.known <= charted.time) and np.all(charted.gone == NEVER) and np.all(known >= time):

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from tocsin.definitions.load import Library, library
 from tocsin.facts import FactsError, canonical, check_units, message, read_rows, settle, together
 from tocsin.facts.columns import READ, REJECTS, SCHEMA
-from tocsin.sources import table
+from tocsin.sources.table import ENDINGS, File, files, in_order, sniff
 from tocsin.sources.tally import Tally
 
 DOORS = ("clif", "meds", "omop", "fhir")
@@ -66,11 +66,13 @@ class Source:
         """What the summary should say, such as the time zone assumed."""
         return self.tally.notes
 
-    def batches(self, columns: Sequence[str] | None = None, encoded: bool = False) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, columns: Sequence[str] | None = None, encoded: bool = False
+    ) -> Iterator[pa.RecordBatch]:
         """Canonical facts: whole patients a batch, patients in ascending order.
 
-        `columns` narrows them (patient_id first, if you need to tell patients apart); `encoded` hands texts of
-        few words on as Arrow dictionaries where that spares work (facts Parquet).
+        `columns` narrows them (patient_id first, if you need to tell patients apart); `encoded` hands texts
+        of few words on as Arrow dictionaries where that spares work (facts Parquet).
         """
         self.rejects.clear()
         self.tally, self.rows = Tally(), 0
@@ -86,15 +88,19 @@ class Source:
         batches = list(self.batches())
         return pa.Table.from_batches(batches, batches[0].schema if batches else SCHEMA)
 
-    def _as_written(self, file: table.File, columns: Sequence[str] | None, encoded: bool) -> Iterator[pa.RecordBatch]:
+    def _as_written(
+        self, file: File, columns: Sequence[str] | None, encoded: bool
+    ) -> Iterator[pa.RecordBatch]:
         """Facts we wrote ourselves: row group by row group, without a second look."""
         import pyarrow.parquet as pq
 
         last: str | None = None
-        with file.guarded(), pq.ParquetFile(file.path, read_dictionary=ENCODED if encoded else None) as reader:
-            order = None
+        with (
+            file.guarded(),
+            pq.ParquetFile(file.path, read_dictionary=ENCODED if encoded else None) as reader,
+        ):
             for group in range(reader.num_row_groups):
-                part = reader.read_row_group(group, columns=order or (list(columns) if columns else None))
+                part = reader.read_row_group(group, columns=list(columns) if columns else None)
                 for batch in part.combine_chunks().to_batches():
                     self.rows += batch.num_rows
                     if "patient_id" in batch.schema.names:
@@ -124,7 +130,7 @@ class Source:
     def _in_order(self) -> bool:
         if len(self.paths) > 1 or self.paths[0][0] in DOORS:
             return False
-        return table.in_order(self.paths[0][1])
+        return in_order(self.paths[0][1])
 
     def _read(self) -> Iterator[pa.Table]:
         """Every row of every path, read but not settled."""
@@ -149,14 +155,25 @@ class Source:
         )
         for batch in raw:
             rows, refused = read_rows(
-                batch, lib=self.lib, source=path.name, timezone=self.timezone, units=self.units, first_row=None
+                batch,
+                lib=self.lib,
+                source=path.name,
+                timezone=self.timezone,
+                units=self.units,
+                first_row=None,
             )
             self._refuse(refused)
             yield rows
         if self.tally.rejects:
-            self._refuse(pa.Table.from_pylist(
-                [{"kind": "rejected", "what": "cannot be read", **reject} for reject in self.tally.rejects], REJECTS
-            ))
+            self._refuse(
+                pa.Table.from_pylist(
+                    [
+                        {"kind": "rejected", "what": "cannot be read", **reject}
+                        for reject in self.tally.rejects
+                    ],
+                    REJECTS,
+                )
+            )
 
     def _refuse(self, rejects: pa.Table) -> None:
         if rejects.num_rows:
@@ -241,10 +258,10 @@ def open_source(
 
     Parameters
     ----------
-    timezone : where OMOP and MEDS clock times were written; other formats carry a zone, and a row without is refused.
-    units    : measure to the unit of its rows that have none.
-    codes    : a site's own codes (TOML), for the doors.
-    work     : where to put what does not fit in memory; a temporary folder where None.
+    timezone : where OMOP and MEDS clock times were written; other formats carry a zone, and a row without
+    is refused. units    : measure to the unit of its rows that have none. codes    : a site's own codes
+    (TOML), for the doors. work     : where to put what does not fit in memory; a temporary folder where
+    None.
 
     Raises `FactsError` on what is not there, empty, broken or not recognised.
     """
@@ -257,15 +274,23 @@ def open_source(
 
 
 def read(
-    source: Any, *, lib: Library | None = None, timezone: str = "UTC", units: Mapping[str, str] | None = None,
-    codes: Path | None = None, rejects: list[pa.Table] | None = None,
+    source: Any,
+    *,
+    lib: Library | None = None,
+    timezone: str = "UTC",
+    units: Mapping[str, str] | None = None,
+    codes: Path | None = None,
+    rejects: list[pa.Table] | None = None,
 ) -> pa.Table:
     """Canonical facts of a path, or of a table in memory (pyarrow, Polars, pandas, a DuckDB relation).
 
-    Rows that cannot be used are appended to `rejects`; without such a list a warning says how many and names the first.
+    Rows that cannot be used are appended to `rejects`; without such a list a warning says how many and
+    names the first.
     """
     lib = lib or library()
-    if isinstance(source, str | os.PathLike) or (isinstance(source, Sequence) and not isinstance(source, Mapping)):
+    if isinstance(source, str | os.PathLike) or (
+        isinstance(source, Sequence) and not isinstance(source, Mapping)
+    ):
         opened = open_source(source, lib=lib, timezone=timezone, units=units, codes=codes)
         facts, refused = opened.table(), opened.rejects
     else:
@@ -290,25 +315,26 @@ def _recognised(path: str | os.PathLike[str], work: Path | None) -> list[tuple[s
     for kind in DOORS:
         if import_module(f"tocsin.sources.{kind}").recognises(place):
             return [(kind, place)]
-    files = table.files(place)
-    if not files:
+    found = files(place)
+    if not found:
         raise FactsError(
-            f"{name}: holds nothing that is recognised\n  why: an empty answer would look like healthy patients\n"
-            f"  fix: a folder of CLIF, MEDS, OMOP or FHIR, or of facts ({', '.join(table.ENDINGS)})"
+            f"{name}: holds nothing that is recognised\n"
+            "  why: an empty answer would look like healthy patients\n"
+            f"  fix: a folder of CLIF, MEDS, OMOP or FHIR, or of facts ({', '.join(ENDINGS)})"
         )
-    return [_sniffed(file, file.name) for file in files]
+    return [_sniffed(file, file.name) for file in found]
 
 
 def _sniffed(path: Path, name: str) -> tuple[str, Any]:
     for kind in DOORS if name == "standard input" else ():
         if import_module(f"tocsin.sources.{kind}").recognises(path):
             return kind, path
-    file = table.sniff(path, name)
+    file = sniff(path, name)
     return ("facts-parquet" if file.form.ours else file.form.kind), file
 
 
 def _spooled(work: Path | None) -> Path:
-    """Standard input as a file that goes when we do: a format is told by looking, and Parquet reads from its end."""
+    """Standard input as a file that goes when we do: Parquet is read from its end."""
     folder = tempfile.mkdtemp(dir=work, prefix="tocsin-")
     import atexit
 

@@ -1,4 +1,4 @@
-"""Facts in a file of rows: CSV and TSV, JSON lines, Parquet, Arrow; plain or gzip; told apart by what is in them.
+"""Facts in a file of rows: CSV, TSV, JSON lines, Parquet, Arrow; plain or gzip; told apart by content.
 
 Each row keeps its number (data rows from 1), and a row that cannot even be split costs no other row.
 """
@@ -19,9 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.facts import FactsError
-from tocsin.facts.columns import METADATA, REJECTS
+from tocsin.facts.columns import METADATA, REJECTS, named_columns
 from tocsin.facts.parse import is_text
-from tocsin.facts.rows import named_columns
 
 #: Bytes of a line past which it is no row (and memory would follow the file).
 LONGEST_LINE = 8 << 20
@@ -37,7 +36,7 @@ CODED = ("patient_id", "measure", "text", "unit", "method")
 
 @dataclass(slots=True)
 class Form:
-    """What a file is: `kind` csv, jsonl, parquet, arrow or stream; `packed` if gzip; `ours` if canonical facts."""
+    """What a file is: csv, jsonl, parquet, arrow or stream; `packed` by gzip; `ours` if canonical facts."""
 
     kind: str
     packed: bool = False
@@ -79,13 +78,17 @@ class File:
                 raise self.too_long() from error
             if "UTF8" in said or "UTF-8" in said:
                 raise self.broken("is not UTF-8", "save it again as UTF-8") from error
-            raise self.broken(f"cannot be read: {said.splitlines()[0]}", "copy it again, or export it again") from error
+            raise self.broken(
+                f"cannot be read: {said.splitlines()[0]}", "copy it again, or export it again"
+            ) from error
         except (pa.ArrowException, OSError) as error:
             raise self.broken(f"cannot be read: {str(error).splitlines()[0]}", "copy it again") from error
 
     def broken(self, what: str, fix: str) -> FactsError:
         """The error of a file that cannot be read to its end."""
-        return FactsError(f"{self.name}: {what}\n  why: rows that cannot be read would count as not charted\n  fix: {fix}")
+        return FactsError(
+            f"{self.name}: {what}\n  why: rows that cannot be read would count as not charted\n  fix: {fix}"
+        )
 
     def too_long(self) -> FactsError:
         size = f"{LONGEST_LINE >> 20} MiB"
@@ -100,10 +103,23 @@ class File:
 
     def reject(self, rows: Sequence[tuple[int, str]], what: str, why: str, fix: str) -> None:
         """Refuse lines by number; their text is cut to what a person can read."""
-        self.rejects.append(pa.Table.from_pylist([
-            {"file": self.name, "row": row, "text": text[:200], "kind": "rejected", "what": what, "why": why, "fix": fix}
-            for row, text in rows
-        ], schema=REJECTS))
+        self.rejects.append(
+            pa.Table.from_pylist(
+                [
+                    {
+                        "file": self.name,
+                        "row": row,
+                        "text": text[:200],
+                        "kind": "rejected",
+                        "what": what,
+                        "why": why,
+                        "fix": fix,
+                    }
+                    for row, text in rows
+                ],
+                schema=REJECTS,
+            )
+        )
 
     def _csv(self, only: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         import pyarrow.csv as arrow_csv
@@ -125,11 +141,15 @@ class File:
         with self.open() as lines:
             reader = arrow_csv.open_csv(
                 lines,
-                arrow_csv.ReadOptions(use_threads=False, block_size=LONGEST_LINE, column_names=columns, skip_rows=1),
+                arrow_csv.ReadOptions(
+                    use_threads=False, block_size=LONGEST_LINE, column_names=columns, skip_rows=1
+                ),
                 arrow_csv.ParseOptions(delimiter=self.form.delimiter, invalid_row_handler=skip),
                 arrow_csv.ConvertOptions(
-                    column_types=dict.fromkeys(columns, pa.string()), include_columns=wanted,
-                    strings_can_be_null=True, null_values=NOTHING,
+                    column_types=dict.fromkeys(columns, pa.string()),
+                    include_columns=wanted,
+                    strings_can_be_null=True,
+                    null_values=NOTHING,
                 ),
             )
             row, told = 1, 0
@@ -140,7 +160,8 @@ class File:
         if bad:
             self.rows_read += len(bad)
             self.reject(
-                bad, f"has another number of columns than the header ({len(header)})",
+                bad,
+                f"has another number of columns than the header ({len(header)})",
                 "which value belongs to which column is not known",
                 "quote texts that contain the delimiter, and close every quote",
             )
@@ -161,8 +182,10 @@ class File:
             text = next(value for value in fact.values() if isinstance(value, str) and "\n" in value)
             lines = text.count("\n")
             self.reject(
-                [(fact["row"], text)], f"has a quote that is not closed and swallows {lines} line{'s'[:lines - 1]} after it",
-                "the lines up to the next quote cannot be told apart", "close the quote",
+                [(fact["row"], text)],
+                f"has a quote that is not closed and swallows {lines} line{'s'[: lines - 1]} after it",
+                "the lines up to the next quote cannot be told apart",
+                "close the quote",
             )
         self.rows_read += int(broken.sum())
         yield batch.filter(pa.array(~broken))
@@ -196,20 +219,24 @@ class File:
         if bad:
             self.rows_read += len(bad)
             self.reject(
-                bad, "is no JSON object", "what it says cannot be known",
+                bad,
+                "is no JSON object",
+                "what it says cannot be known",
                 'one object a line: {"patient_id": "a", "time": "2024-03-01T14:30Z", ...}',
             )
         if facts:
             yield self._columns(facts, seen, only)
 
-    def _columns(self, facts: list[dict[str, Any]], seen: set[str], only: Sequence[str] | None) -> pa.RecordBatch:
+    def _columns(
+        self, facts: list[dict[str, Any]], seen: set[str], only: Sequence[str] | None
+    ) -> pa.RecordBatch:
         found = named_columns(["row", *sorted(seen - {"row"})], self.name)
         keys = {name: (["row", *sorted(seen - {"row"})])[place] for name, place in found.items()}
         self.ignored.update(seen - set(keys.values()))
         wanted = {name: key for name, key in keys.items() if only is None or name in (*only, "row")}
-        return pa.RecordBatch.from_pydict({
-            name: _mixed([fact.get(key) for fact in facts]) for name, key in wanted.items()
-        })
+        return pa.RecordBatch.from_pydict(
+            {name: _mixed([fact.get(key) for fact in facts]) for name, key in wanted.items()}
+        )
 
     def _parquet(self, only: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         import pyarrow.parquet as pq
@@ -236,7 +263,8 @@ class File:
         found = named_columns(names, self.name)
         self.ignored.update(name for place, name in enumerate(names) if place not in found.values())
         return {
-            names[place]: name for name, place in found.items()
+            names[place]: name
+            for name, place in found.items()
             if name not in ("row", "file") and (only is None or name in only)
         }
 
@@ -250,7 +278,7 @@ class File:
 
 
 def _numbered(row: int, length: int, bad: list[tuple[int, str]], told: int) -> tuple[Any, int]:
-    """Numbers of the next `length` good rows from `row` on, stepping over the bad ones after the first `told`."""
+    """Numbers of the next `length` good rows from `row` on, stepping over bad ones after the first `told`."""
     numbers = np.arange(row, row + length)
     while told < len(bad) and length and bad[told][0] <= numbers[-1]:
         numbers[numbers >= bad[told][0]] += 1
@@ -288,7 +316,10 @@ def sniff(path: Path, name: str) -> File:
             with gzip.open(path) as unpacked:
                 head = unpacked.read(HEAD)
     if not head.strip():
-        raise FactsError(f"{name}: is empty\n  why: no row says nothing, not that nothing happened\n  fix: check the export")
+        raise FactsError(
+            f"{name}: is empty\n  why: that nothing is there does not say that nothing happened\n"
+            "  fix: check the export"
+        )
     if head.startswith(b"PAR1"):
         file.form.kind = "parquet"
         with file.guarded():
@@ -333,5 +364,3 @@ def in_order(file: File) -> bool:
                 return False
             last = name
     return True
-
-
