@@ -183,7 +183,7 @@ def equal_to_next(column: pa.Array) -> Any:
 
 
 def by_weight(lot: Lot, lib: Library) -> pa.Table:
-    """Fill `weight`, finish values that lack it, keep as running (or given) what has none; returns rejects."""
+    """Fill `weight`, finish what lacks it, keep as running (or given) what has none; returns the rejects."""
     measure, patient, power = lot["measure"], lot["patient_id"].codes, lot["pending"].to_numpy()
     infusion = np.array(
         [name in lib.measures and lib.measures[name].kind == "infusion" for name in measure.words]

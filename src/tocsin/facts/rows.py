@@ -15,7 +15,7 @@ import pyarrow as pa
 from tocsin.definitions.load import Library
 from tocsin.definitions.schema import KINDS, near
 from tocsin.facts import meaning
-from tocsin.facts.columns import INSTANT, READ
+from tocsin.facts.columns import INSTANT, READ, named_columns
 from tocsin.facts.parse import ABSENT, BAD, NAIVE, Coded, Flags, Floats, Ints, coded, flat, instants, numbers
 from tocsin.facts.rejects import (
     NO_MEASURE,
