@@ -46,6 +46,8 @@ class Compiled:
     waiting: tuple[tuple[str, ...], ...]
     flags: tuple[tuple[str, ...], ...]
     fatal: dict[str, int]
+    named: tuple[dict[str, int], ...]
+    given: tuple[tuple[str, ...], ...]
 
 
 @dataclass(slots=True)
@@ -369,7 +371,8 @@ class Compiler:
         )
         names = tuple((*(flag for flag, _ in mine), "draft") for mine in flags)
         return Compiled(
-            program, self.scales, measures, kinds, methods, dict(self.texts), because, waiting, names, FATAL
+            program, self.scales, measures, kinds, methods, dict(self.texts), because, waiting, names, FATAL,
+            tuple(self.named), tuple(node.given for node in nodes),
         )
 
     def flatten_nodes(self, index: Index) -> np.ndarray[Any, Any]:

@@ -22,6 +22,7 @@ from tocsin.grading.opcodes import (
     DOSE_NOW,
     EVENT,
     FIRST_DOSE,
+    FIRST_OUT,
     HOUR,
     INF,
     INFUSION,
@@ -356,6 +357,8 @@ def take(p: Any, s: Any, rows: Any, i: int) -> bool:
 
 def settle(p: Any, s: Any, t: int, patient: int, out: Any, emitted: int) -> tuple[Any, int]:
     """All of instant `t` has been taken: bring findings and grades up to date."""
+    if not (s.g[TOUCHED] or s.g[DIRTY] or s.g[DOSE_NOW]) and s.g[NEXT] > t:
+        return out, emitted
     if s.g[DOSE_NOW]:
         s.g[DOSE_NOW] = 0
         forget(p, s, t)
@@ -376,6 +379,7 @@ def grade_patient(
         return out, emitted
     begin(p, s, start)
     s.g[CUT] = until
+    s.g[FIRST_OUT] = emitted
     i = first
     while True:
         t = rows.time[i] if i < stop else INF

@@ -78,7 +78,7 @@ def new_state(p: Program, *, plain: bool) -> State:
     """Room for one patient: lists of records for plain Python, arrays for compiled code."""
     channels, nodes = len(p.channel), len(p.node)
     state = State(
-        np.zeros(8, np.int64),
+        np.zeros(9, np.int64),
         np.zeros(channels, S_CHANNEL),
         np.zeros(nodes, S_NODE),
         np.zeros(len(p.category), S_CATEGORY),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tocsin.grading.opcodes import CUT, INF, NONE, STARTED
+from tocsin.grading.opcodes import CUT, FIRST_OUT, INF, NONE, STARTED
 
 #: Columns of the machine's output, all int64.
 COLUMNS = (
@@ -117,7 +117,7 @@ def close(p: Any, s: Any, t: int, patient: int, dead: int, out: Any, emitted: in
         end = s.scale[k].change if t == NONE else t
         if s.scale[k].grade >= 0 and s.scale[k].start < end:
             out, emitted = emit(s, k, patient, s.scale[k].start, end, out, emitted)
-        elif dead < 0 and s.scale[k].grade >= 0 and s.scale[k].change == s.g[STARTED] and s.scale[k].start == s.g[STARTED]:
+        elif t == NONE and s.scale[k].grade >= 0 and s.scale[k].start == s.g[STARTED]:
             out, emitted = emit(s, k, patient, s.scale[k].start, INF, out, emitted)
         if dead >= 0 and p.scale[k].fatal == dead:
             s.scale[k].grade = 5
@@ -128,4 +128,24 @@ def close(p: Any, s: Any, t: int, patient: int, dead: int, out: Any, emitted: in
             s.scale[k].judgement = 0
             s.scale[k].flags = p.scale[k].constant
             out, emitted = emit(s, k, patient, t, INF, out, emitted)
+    if t == NONE:
+        emitted = trim(s, out, emitted)
     return out, emitted
+
+
+def trim(s: Any, out: Any, emitted: int) -> int:
+    """Drop what only a flag changed after the last finding did; returns how many rows are left."""
+    kept = s.g[FIRST_OUT]
+    for i in range(s.g[FIRST_OUT], emitted):
+        change = s.scale[out[i, 1]].change
+        if change == s.g[STARTED]:
+            if out[i, 2] != change:
+                continue
+            out[i, 3] = s.g[CUT]
+        else:
+            if out[i, 2] >= change:
+                continue
+            out[i, 3] = min(out[i, 3], change)
+        out[kept] = out[i]
+        kept += 1
+    return int(kept)

@@ -73,17 +73,27 @@ class Spans:
     def keep(self, table: Table) -> Table:
         """Work a table out now, so that no later query repeats it."""
         name = f"tocsin_{self._run}_{next(self._count)}"
+        # Fusing selections costs most of the time of writing a query, and the engines do it themselves.
+        fused, ibis.options.sql.fuse_selects = ibis.options.sql.fuse_selects, False
+        try:
+            query = self.con.compile(table)
+        finally:
+            ibis.options.sql.fuse_selects = fused
+        # Not `create_table`: it asks the engine for the schema of each table, which is known here.
+        self._execute(f'CREATE TEMPORARY TABLE "{name}" AS {query}')
         self._names.append(name)
-        return self.con.create_table(name, table, temp=True)
+        return ibis.table(table.schema(), name=name)
 
     def close(self) -> None:
         """Drop every table this run kept."""
         for name in self._names:
-            # Not `drop_table`: ibis 12 writes it without the name for DuckDB.
-            cursor = self.con.raw_sql(f'DROP TABLE IF EXISTS "{name}"')
-            if self.con.name != "duckdb":
-                cursor.close()
+            self._execute(f'DROP TABLE IF EXISTS "{name}"')
         self._names.clear()
+
+    def _execute(self, statement: str) -> None:
+        cursor = self.con.raw_sql(statement)
+        if self.con.name != "duckdb":
+            cursor.close()
 
     def clip(self, table: Table) -> Table:
         """Cut rows with `s` and `e` to the universe of their key; what lies outside goes."""
