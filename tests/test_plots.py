@@ -195,6 +195,25 @@ def test_a_rise_is_named_before_a_fall_and_by_what_is_new() -> None:
     assert LIB.scale("astct-2019").findings["one-vasopressor"].title in text
 
 
+def test_a_change_is_named_by_the_sign_not_by_what_lets_it_count() -> None:
+    facts = table([fact(h, "temperature", 38.5) for h in range(0, 121, 4)])
+    counts = "fever-counts one-vasopressor"
+    runs = course("astct-2019", (0, 1, 1, "fever"), (40, 3, 3, counts), (80, 1, 1, "fever"), (120,))
+    names = [
+        text for text in words(spec(facts, intervals(runs)), "grades") if "vaso" in text or "fever" in text
+    ]
+    assert set(names) == {"fever", "one vasopressor", "one vasopressor ended"}
+
+
+def test_a_run_that_ends_at_the_dose_ends_there() -> None:
+    facts = table(
+        [fact(0, "axicabtagene-ciloleucel"), *(fact(h, "temperature", 37.0) for h in range(-8, 41, 4))]
+    )
+    runs = course("astct-2019", (-8, 0, 4, "", "temperature"), (0, 0, 0, ""), (40,))
+    boxes = rows(spec(facts, intervals(runs)), "grades", "rect", "because")
+    assert [(row["x"], row["x2"]) for row in boxes] == [(-8, 0), (0, 40)]
+
+
 def test_a_grade_that_lapses_unmeasured_is_not_called_ended() -> None:
     facts = table([fact(h, "temperature", 38.5) for h in range(0, 21, 4)])
     runs = course("astct-2019", (0, 1, 1, "fever"), (28, 0, 4, "", "temperature systolic-bp"), (60,))
@@ -310,6 +329,14 @@ def test_a_running_dose_nobody_knows_is_an_open_bar_and_a_push_is_none() -> None
 # --- given, oxygen, laboratory
 
 
+def points_window(page: dict[str, Any]) -> tuple[float, float]:
+    """First and last hour of the x scale."""
+    view = next(v for v in page["vconcat"] if v["name"] == "given")
+    scales = [layer["encoding"]["x"].get("scale") for layer in view["layer"]]
+    start, end = next(scale["domain"] for scale in scales if scale)
+    return start, end
+
+
 def test_doses_close_together_are_named_once(axi_cel: tuple[pa.Table, pa.Table]) -> None:
     page = spec(*axi_cel)
     assert {"dexamethasone 10 mg q6h ×8", "tocilizumab 560 mg ×2", "axicabtagene ciloleucel"} <= set(
@@ -331,6 +358,12 @@ def test_names_of_drugs_never_touch_each_other_or_a_symbol() -> None:
     ]
     points = rows(page, "given", "point")
     assert len(points) == 61  # a symbol is never left out
+    across = 1280 - LEFT - RIGHT
+    start, end = points_window(page)
+    symbols = [(round(p["y"]), (p["x"] - start) / (end - start) * across) for p in points]
+    assert not [
+        (box, at) for box in boxes for y, at in symbols if abs(y - box[0]) < 8 and box[1] < at < box[2]
+    ]
     for (y, _, right), (y2, left, _) in pairwise(sorted(boxes)):
         assert y != y2 or left > right
 

@@ -53,14 +53,28 @@ def changes(course: Course) -> list[Change]:
 
 
 def _name(course: Course, before: Interval | None, now: Interval) -> str:
+    """What came, for a rise; what went, for a fall."""
     old = before.because if before else ()
     if before is not None and now.grade < before.grade:
         if now.unmeasured:
             return "not measured"
-        gone = [f for f in old if f not in now.because] or list(old)
-        return f"{finding_title(course.lib, now.scale, gone[0])} ended" if gone else f"grade {now.grade}"
-    new = [f for f in now.because if f not in old] or list(now.because)
-    return finding_title(course.lib, now.scale, new[0]) if new else f"grade {now.grade}"
+        gone = _telling(course, now.scale, old, now.because)
+        return f"{finding_title(course.lib, now.scale, gone)} ended" if gone else f"grade {now.grade}"
+    new = _telling(course, now.scale, now.because, old)
+    return finding_title(course.lib, now.scale, new) if new else f"grade {now.grade}"
+
+
+def _telling(course: Course, scale: str, some: tuple[str, ...], others: tuple[str, ...]) -> str | None:
+    """The finding of `some` that best says how it differs from `others`.
+
+    One that only sums up a finding of `others` (fever, as fever or treated after it) says nothing new.
+    A row lists what lets a sign count before the sign itself, so the last one is the sign.
+    """
+    known = course.lib.scale(scale).findings if scale in course.lib.scales else {}
+    differ = [name for name in some if name not in others]
+    news = [name for name in differ if name not in known or not set(known[name].names) & set(others)]
+    telling = news or differ or list(some)
+    return telling[-1] if telling else None
 
 
 def place(paper: Paper, found: list[Change], rows: int = 2, size: float = 11) -> list[dict[str, Any]]:
@@ -205,7 +219,7 @@ def bands_lane(paper: Paper, names: list[dict[str, Any]], rows: int) -> Lane:
 
 
 def _until(run: Interval, known: float) -> float:
-    """When a run ends; an open one where the record does. (0.0, the dose itself, is an end like any other.)"""
+    """When a run ends; an open one where the record does. 0.0, the dose itself, is an end too."""
     return known if run.end is None else run.end
 
 

@@ -45,6 +45,9 @@ class Lane:
     height: float
     panel: bool = True
     layers: list[alt.Chart] = field(default_factory=list)
+    #: Rows of every layer by data name: they go to the top of the page, so no chart copies them around.
+    datasets: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    words: dict[tuple[Any, ...], list[dict[str, Any]]] = field(default_factory=dict)
 
     def add(
         self,
@@ -95,11 +98,15 @@ class Lane:
         if tooltip:
             encode["tooltip"] = [alt.Tooltip(f"{name}:N") for name in tooltip]
         kind_of_mark = {"type": kind, "clip": clip, **mark}
+        name = f"{self.name}-{len(self.datasets)}"
+        self.datasets[name] = values
+        # Built from pieces, not by `.encode()`, which infers, copies and checks at every step.
         self.layers.append(
-            alt.Chart(alt.InlineData(values=values))
-            .mark_point()
-            .encode(**encode)
-            .properties(mark=kind_of_mark)
+            alt.Chart(
+                alt.NamedData(name=name),
+                mark=alt.MarkDef(**kind_of_mark),
+                encoding=alt.FacetedEncoding(**encode),
+            )
         )
 
     def write(
@@ -114,12 +121,17 @@ class Lane:
         bold: bool = False,
         halo: str | None = None,
     ) -> None:
-        """Words at a place that time does not move; `halo` is a colour that keeps lines off them."""
-        row = [{"px": px, "y": y, "text": text}]
-        style: dict[str, Any] = {"align": align, "fontSize": size, "fontWeight": 600 if bold else 400}
-        if halo:
-            self.add("text", row, stroke=halo, strokeWidth=4, strokeJoin="round", color=halo, **style)
-        self.add("text", row, color=colour or self.paper.look.ink, **style)
+        """Words at a place that time does not move, above all marks; `halo` keeps lines off them."""
+        style = (align, size, 600 if bold else 400, colour or self.paper.look.ink, halo)
+        self.words.setdefault(style, []).append({"px": px, "y": y, "text": text})
+
+    def _write_all(self) -> None:
+        """One layer for each style of words."""
+        for (align, size, weight, colour, halo), many in self.words.items():
+            style: dict[str, Any] = {"align": align, "fontSize": size, "fontWeight": weight}
+            if halo:
+                self.add("text", many, stroke=halo, strokeWidth=4, strokeJoin="round", color=halo, **style)
+            self.add("text", many, color=colour, **style)
 
     def title(self, title: str, unit: str = "", y: float | None = None) -> None:
         """The lane's name in the left margin, its unit under it."""
@@ -166,6 +178,7 @@ class Lane:
                 opacity=0.75,
             )
         self.layers.extend(above)
+        self._write_all()
         if paper.course.now is not None and self.name not in ("header", "footer"):
             self.add(
                 "rule",

@@ -147,7 +147,16 @@ def _lay(paper: Paper, groups: list[Doses], count: int) -> Placed:
         if spot:
             room.take(row, spot[0], spot[0] + width(spot[1]))
         placed.append((group, row, spot))
-    return placed
+    symbols = [(row, paper.px(dose.hours)) for group, row, _ in placed for dose in group.doses]
+    # A symbol that found no clear row may stand on a name: then the name goes.
+    return [
+        (group, row, None if spot and _covered(symbols, row, spot) else spot) for group, row, spot in placed
+    ]
+
+
+def _covered(symbols: list[tuple[int, float]], row: int, spot: tuple[float, str]) -> bool:
+    left, right = spot[0] - HALF, spot[0] + width(spot[1]) + HALF
+    return any(row == other and left < px < right for other, px in symbols)
 
 
 def _spot(room: Rows, row: int, spans: list[tuple[float, float]], text: str) -> tuple[float, str] | None:

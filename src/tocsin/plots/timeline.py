@@ -13,6 +13,7 @@ from typing import Any
 
 import altair as alt
 import pyarrow as pa
+from altair.utils.schemapi import debug_mode
 
 from tocsin.definitions.load import Library
 from tocsin.plots.bands import bands_lane, changes, place
@@ -22,8 +23,8 @@ from tocsin.plots.given import given_lane
 from tocsin.plots.labels import Rows, width
 from tocsin.plots.look import look as theme_look
 from tocsin.plots.look import lowered
-from tocsin.plots.trends import lab_lane, mind_lane, oxygen_height, oxygen_lane
-from tocsin.plots.vitals import pressure_lane, temperature_lane
+from tocsin.plots.trends import lab_lane, least_oxygen_height, mind_lane, oxygen_height, oxygen_lane
+from tocsin.plots.vitals import bars_height, pressure_lane, temperature_lane
 
 GAP = 3  # px between lanes
 HEADER, FOOTER = 57.0, 47.0
@@ -31,6 +32,7 @@ CURVE, MIND, LAB = 110.0, 28.0, 34.0  # px, before they share what the page has
 LEAST, MOST = 0.68, 1.6  # of these; past that the page grows, or shrinks, instead
 WIDTH, HEIGHT = 1280, 640
 STEPS = (1, 2, 3, 6, 12, 24, 48, 72, 96, 120, 168, 240, 336, 720, 1440, 4320, 8760)  # hours
+DATE = 92.0  # px from date to date
 NOTE = "For research and decision support by trained staff; not a diagnosis."
 
 
@@ -87,19 +89,20 @@ def timeline(
     lanes += _measured(
         marked, labs, height - HEADER - FOOTER - sum(lane.height + GAP for lane in lanes) - GAP
     )
-    return _page([_header(paper), *lanes, _footer(paper)], paper)
+    with debug_mode(False):  # Altair checking every piece again and again is most of the time it takes
+        return _page([_header(paper), *lanes, _footer(paper)], paper)
 
 
 def _measured(paper: Paper, labs: Sequence[str], room: float) -> list[Lane]:
     """The lanes of measured things, shrunk together to `room` px where that leaves them readable."""
     minds = [m for m in ("ice-score", "capd-score") if any(f.value is not None for f in paper.course.of(m))]
-    bars = pressure_lane(paper, CURVE).height - CURVE
+    bars = bars_height(paper)
     oxygen = oxygen_height(paper)
     fixed = bars + GAP * (3 + len(minds) + len(labs))
     wanted = 2 * CURVE + oxygen + MIND * len(minds) + LAB * len(labs)
     share = min(MOST, max(LEAST, (room - fixed) / wanted))
     minded = math.floor(MIND * max(share, 0.82)) * len(minds)
-    breathing = max(oxygen * min(share, 1.0), min(oxygen, 64.0))
+    breathing = max(oxygen * min(share, 1.0), min(oxygen, least_oxygen_height(paper)))
     lab = math.floor(LAB * max(share, 0.8))
     # The two curves that are read most closely share what the rest leaves.
     rest = (room - fixed - minded - math.floor(breathing) - lab * len(labs)) / 2
@@ -121,6 +124,7 @@ def _page(lanes: list[Lane], paper: Paper) -> alt.VConcatChart:
         bounds="flush",
         padding=0,
         background=look.page,
+        datasets={name: rows for lane in lanes for name, rows in lane.datasets.items()},
     )
     page: alt.VConcatChart = chart.configure_view(stroke=None)
     return page
@@ -139,52 +143,40 @@ def _header(paper: Paper) -> Lane:
     lane = Lane(paper, "header", HEADER, panel=False)
     until = course.local(course.known_until)
     known = f"{'as of' if course.now is not None else 'shown to'} {until:%a} {until.day} {until:%b %Y %H:%M}"
-    lane.write(
-        fit(_title(course), paper.across + LEFT - width(known, 11) - 40, 16, True),
-        -LEFT + 16,
-        19,
-        size=16,
-        bold=True,
-    )
+    size = 16 if paper.across > 700 else 13
+    title = fit(_title(course), paper.across + LEFT + RIGHT - width(known, 11) - 40, size, True)
+    lane.write(title, -LEFT + 16, 19, size=size, bold=True)
     lane.write(known, paper.across + RIGHT - 16, 20, size=11, align="right", colour=look.muted)
-    lane.write(
-        f"local time, {course.zone_name}" if course.zone_name != "UTC" else "time, UTC",
-        -6,
-        HEADER - 14,
-        size=10.5,
-        align="right",
-        colour=look.muted,
-    )
+    zone = fit(f"{course.zone_name} time", LEFT - 46, 10.5)
+    lane.write(zone, -26, HEADER - 14, size=10.5, align="right", colour=look.muted)
+    _clock(lane)
+    return lane
+
+
+def _clock(lane: Lane) -> None:
+    """Local midnights by date, on an even step; clock times between them where there is room."""
+    paper, look = lane.paper, lane.paper.look
+    course = paper.course
     room = Rows(1, paper.across + 40, gap=8)
     step = _clock_step(paper)
+    every = math.ceil(DATE / (paper.px(24) - paper.px(0)))
     first = course.local(course.start).replace(hour=0, minute=0, second=0, microsecond=0)
     marks: list[tuple[bool, float, str]] = []
-    seen: set[float] = set()
-    for day in range(int((course.end - course.start) / 24) + 3):
+    for day in range(0, int((course.end - course.start) / 24) + 3, every):
         for hour in range(0, 24, min(step, 24)):
             wall = (first + timedelta(days=day)).replace(hour=hour)
             at = (wall - course.zero) / HOUR
-            if not course.start <= at <= course.end or at in seen or (step > 24 and day % (step // 24)):
-                continue
-            seen.add(at)
-            marks.append((hour != 0, at, f"{wall:%a} {wall.day} {wall:%b}" if hour == 0 else f"{wall:%H:%M}"))
+            if course.start <= at <= course.end:
+                date = f"{wall:%a} {wall.day} {wall:%b}" if every < 60 else f"{wall.day} {wall:%b %Y}"
+                marks.append((hour != 0, at, f"{wall:%H:%M}" if hour else date))
     for clock, at, text in sorted(marks):
-        size = 10.5 if clock else 11
+        size, px = (10.5 if clock else 11), paper.px(at)
         half = width(text, size, not clock) / 2
-        px = paper.px(at)
         if room.free(0, px - half + 20, px + half + 20):
             room.take(0, px - half + 20, px + half + 20)
-            lane.write(
-                text,
-                px,
-                HEADER - 14,
-                size=size,
-                bold=not clock,
-                align="center",
-                colour=look.muted if clock else look.ink,
-            )
+            colour = look.muted if clock else look.ink
+            lane.write(text, px, HEADER - 14, size=size, bold=not clock, align="center", colour=colour)
             lane.add("rule", [{"x": at, "y": HEADER - 6, "y2": HEADER - 1}], color=look.muted)
-    return lane
 
 
 def _clock_step(paper: Paper) -> int:
@@ -199,7 +191,7 @@ def _footer(paper: Paper) -> Lane:
     lane = Lane(paper, "footer", FOOTER, panel=False)
     lane.write(
         "since dose" if course.therapies else "since first fact",
-        -24,
+        -26,
         11,
         size=10.5,
         align="right",
@@ -233,7 +225,10 @@ def _key(lane: Lane) -> None:
     if any(i.unmeasured for i in course.intervals):
         key.append(("blank", "?: nobody measuring enough to know"))
     key.append(("dots", "grade changed"))
+    end = lane.paper.across + RIGHT - 16 - width(NOTE, 10)
     for kind, text in key:
+        if px + 26 + width(text, 10) > end:
+            break
         box = [{"px": px, "px2": px + 20, "y": y - 6, "y2": y + 6}]
         if kind == "hatch":
             lane.add("rect", box, color=look.grades[1])

@@ -40,6 +40,11 @@ def _bare_flow(paper: Paper) -> list[Fact]:
     ]
 
 
+def least_oxygen_height(paper: Paper) -> float:
+    """Px under which the names of the rungs would touch."""
+    return max(64.0, SATURATION + 21 + 9.5 * (len(rungs(paper)) - 1))
+
+
 def oxygen_height(paper: Paper) -> float:
     """Nominal px of the oxygen lane: 70, more where many devices were used."""
     return max(70.0, SATURATION + 13 + 12.0 * len(rungs(paper)))
@@ -127,13 +132,16 @@ def _settings(lane: Lane, level: dict[str, float]) -> None:
             )
             together.setdefault(fact.hours, []).append(shown)
     for hours, parts in together.items():
-        word = next((f.text for a, b, f in devices if a <= hours < b), UNKNOWN) or UNKNOWN
+        word, until = next(
+            ((f.text or UNKNOWN, b) for a, b, f in devices if a <= hours < b), (UNKNOWN, course.known_until)
+        )
         if word not in level or word == "room-air":
             continue
         left = paper.px(hours) + 4
         for shown in (", ".join(parts), parts[0]):
-            if room.free(order.index(word), left, left + width(shown, 9.5)):
-                room.take(order.index(word), left, left + width(shown, 9.5))
+            right = left + width(shown, 9.5)
+            if right <= paper.px(until) + 4 and room.free(order.index(word), left, right):
+                room.take(order.index(word), left, right)
                 text.append({"px": left, "y": level[word] - 6.5, "text": shown})
                 break
     lane.add(

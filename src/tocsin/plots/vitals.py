@@ -188,19 +188,24 @@ def _callout(lane: Lane, fact: Fact, y: float, text: str, colour: str, *, above:
     )
 
 
+def _pressors(course: Course) -> list[str]:
+    """The vasopressors and inotropes of this patient, those that every scale counts first."""
+    classes = ("vasopressor", "vasopressor-not-counted", "inotrope")
+    return [drug for kind in classes for drug in course.lib.classes.get(kind, ()) if course.of(drug)]
+
+
+def bars_height(paper: Paper) -> float:
+    """Px under the pressures: a bar for every vasopressor and one row for boluses."""
+    bars = len(_pressors(paper.course)) + bool(paper.course.of("fluid-bolus"))
+    return bars * BAR + (3 if bars else 0)
+
+
 def pressure_lane(paper: Paper, height: float) -> Lane:
     """Systolic points, mean line, the patient's own limit, and a bar for every vasopressor under them."""
     course, look = paper.course, paper.look
     systolic, mean = readings(paper, "systolic-bp"), readings(paper, "mean-bp")
-    drugs = [
-        drug
-        for kind in ("vasopressor", "vasopressor-not-counted", "inotrope")
-        for drug in course.lib.classes.get(kind, ())
-        if course.of(drug)
-    ]
-    boluses = course.of("fluid-bolus")
-    bars = len(drugs) + bool(boluses)
-    lane = Lane(paper, "blood-pressure", height + bars * BAR + (3 if bars else 0))
+    drugs, boluses = _pressors(course), course.of("fluid-bolus")
+    lane = Lane(paper, "blood-pressure", height + bars_height(paper))
     main = course.lib.measure("systolic-bp" if systolic or not mean else "mean-bp")
     key = " ".join(["● systolic"] * bool(systolic) + ["— mean"] * bool(mean))
     lane.title("Blood pressure", f"{unit_text(main.unit)} {key}".strip(), y=height / 2)
@@ -233,7 +238,7 @@ def pressure_lane(paper: Paper, height: float) -> Lane:
         _last_pressure(lane, systolic, mean, height, floor)
     else:
         lane.write("not charted", 8, height / 2, size=10.5, colour=look.muted)
-    if bars:
+    if drugs or boluses:
         lane.add("rule", [{"px": 1, "px2": paper.across - 1, "y": height + 1}], color=look.edge)
     for n, drug in enumerate(drugs):
         _bar(lane, drug, height + 3 + n * BAR)
