@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
 import re
 import shlex
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner
 
 from tocsin.cli.front import COMMANDS, cli
 
@@ -94,140 +92,6 @@ def test_help_examples_run(example, checkout):
     done = subprocess.run(["bash", "-c", example], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout
-
-
-# --- the command line keeps its word --------------------------------------------------------------------
-
-
-def run(*words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([TOCSIN, *words], capture_output=True, text=True, input=stdin, check=False)
-
-
-FEVER = "patient_id,time,measure,value,text,unit\np1,2026-01-05T08:00Z,temperature,38.4,,Cel\n"
-
-
-def test_help_costs_little():
-    """`tocsin --help` answers within 0.3 s of CPU, because it imports nothing heavy."""
-    code = (
-        "import sys; from tocsin.cli.front import cli\n"
-        "cli(['--help'], standalone_mode=False); print(sorted(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for heavy in ("'numpy'", "'pyarrow'", "'numba'", "'altair'", "'duckdb'", "'pint'", "'rich'"):
-        assert heavy not in done.stdout
-
-
-def test_one_patient_imports_nothing_heavy(checkout):
-    """Grading one small file waits for no compiler and no chart library."""
-    code = (
-        "import sys; from tocsin.cli.front import cli\n"
-        "cli(['grade', 'examples/axi-cel-course.csv'], standalone_mode=False)\n"
-        "print([name for name in ('numba', 'altair', 'pint', 'pandas', 'polars', 'ibis') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
-
-
-def test_grade_reads_standard_input_and_answers_json_lines_on_a_pipe():
-    """A pipe in, a pipe out: each line is one span of time that names its scale and its definition."""
-    done = run("grade", "-", stdin=FEVER)
-    assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [line["grade"] for line in lines if line["start"] == "2026-01-05T08:00:00Z"] == [1]
-    assert {line["scale"] for line in lines} == {"astct-2019"}
-    assert all(len(line["definition"]) == 64 for line in lines)
-
-
-@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
-def test_grade_writes_a_whole_file(suffix, tmp_path, examples):
-    """`--out` writes the format its name says, and leaves nothing else beside it."""
-    out = tmp_path / f"grades.{suffix}"
-    done = run("grade", str(examples / "axi-cel-course.csv"), "--scale", "all", "--out", str(out))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
-    assert os.listdir(tmp_path) == [out.name]
-
-
-def test_rejected_rows_are_counted_and_written(tmp_path):
-    """A row without a unit costs itself alone: exit 0, and a file that says why and how to mend it."""
-    facts = tmp_path / "vitals.csv"
-    facts.write_text(FEVER + "p1,2026-01-05T09:00Z,temperature,101.2,,\n")
-    done = run("grade", str(facts), "--out", str(tmp_path / "grades.csv"))
-    assert done.returncode == 0, done.stderr
-    assert "1 rows rejected" in done.stderr
-    rejects = (tmp_path / "grades.csv.rejects.csv").read_text()
-    assert "no unit" in rejects
-    assert "vitals.csv" in rejects
-
-
-def test_strict_refuses_rejects(tmp_path):
-    """With `--strict` one rejected row is an error."""
-    done = run("grade", "-", "--strict", stdin=FEVER + "p1,2026-01-05T09:00Z,temperature,101.2,,\n")
-    assert done.returncode == 1
-    assert "--strict" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        (["grade", "no-such-file.csv"], 1, "no-such-file.csv"),
-        (["grade"], 2, "Missing argument"),
-        (["grad"], 2, "did you mean `grade`?"),
-        (["grade", "-", "--scale", "astct-2018"], 2, "did you mean `astct-2019`?"),
-        (["grade", "-", "--out", "grades.xlsx"], 2, ".xlsx"),
-        (["grade", "-", "--plot", "picture.gif"], 2, ".gif"),
-        (["grade", "-", "--until", "2026-01-05T08:00"], 2, "zone"),
-        (["explain", "astct-2018"], 1, "did you mean `astct-2019`?"),
-        (["cite", "lee2018"], 1, "did you mean"),
-        (["list", "shelves"], 2, "shelves"),
-    ],
-)
-def test_bad_usage_is_told_apart_from_bad_input(words, code, said):
-    """2 is a command that cannot be meant, 1 an input that cannot be used; both say what to change."""
-    done = run(*words, stdin=FEVER)
-    assert done.returncode == code
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_no_usable_row_is_an_error():
-    """Answering nothing to rows that were all rejected would look like a patient without CRS."""
-    rows = "patient_id,time,measure,value,unit\np1,2026-01-05T08:00Z,temperature,101.2,\n"
-    done = run("grade", "-", stdin=rows)
-    assert done.returncode == 1
-    assert "no row was usable" in done.stderr
-
-
-def test_ctrl_c_leaves_nothing_half_written(tmp_path, monkeypatch):
-    """Stopped in the middle: exit 130 and no file, rather than half a file."""
-    import tocsin.sources.read
-
-    out = tmp_path / "grades.csv"
-    opened = tocsin.sources.read.open_source
-
-    def stopped(*args, **kwargs):
-        source = opened(*args, **kwargs)
-        batches = source.batches
-
-        def some():
-            yield from batches()
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(source, "batches", some, raising=False)
-        return source
-
-    monkeypatch.setattr(tocsin.sources.read, "open_source", stopped)
-    done = CliRunner().invoke(cli, ["grade", str(ROOT / "examples/axi-cel-course.csv"), "--out", str(out)])
-    assert done.exit_code == 130
-    assert os.listdir(tmp_path) == []
-
-
-def test_why_prints_the_rows_behind_a_grade(examples):
-    """From a grade back to the rows of the file that caused it."""
-    done = run("grade", str(examples / "a19-one-pressor-low-flow.csv"), "--why", "A19", "2026-01-05T13:00Z")
-    assert done.returncode == 0, done.stderr
-    assert "norepinephrine" in done.stdout
-    assert "a19-one-pressor-low-flow.csv:" in done.stdout
 
 
 # --- the house rules ------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Run a command; an error a person can mend is shown as text, never as a traceback."""
+        from tocsin.citations import CitationError
         from tocsin.definitions.schema import TocsinError
 
         try:
@@ -59,7 +60,7 @@ class LazyGroup(click.Group):
             ctx.exit(130)
         except BrokenPipeError:
             raise  # the reader of our output has gone; click closes quietly
-        except (TocsinError, OSError) as error:
+        except (TocsinError, CitationError, OSError) as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(1)
 

@@ -121,6 +121,7 @@ class Reading:
         self.rejects_file = rejects or (out.with_name(out.name + ".rejects.csv") if out else None)
         self.source = open_source(files, lib=self.lib, timezone=timezone, units=dict(units), codes=codes)
         self.facts = 0
+        self.usable = False
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Canonical facts, whole patients a batch; several files are read as one."""
@@ -128,6 +129,7 @@ class Reading:
             for batch in self.source.batches():
                 batch = self._only(batch)
                 self.facts += batch.num_rows
+                self.usable = self.usable or _any_usable(batch)
                 advance(batch.num_rows)
                 if batch.num_rows:
                     yield batch
@@ -166,7 +168,7 @@ class Reading:
             self._say_rejects(rejects, count)
         if self.patients and not self.facts:
             raise TocsinError(f"no facts of patient {', '.join(self.patients)}")
-        if not self.facts:
+        if not self.usable:
             raise TocsinError("no row was usable" if source.rows_read else "there is no row to read")
         if count and self.strict:
             raise TocsinError(f"{count:,} rows were rejected and --strict was given")
@@ -193,6 +195,14 @@ class Reading:
 
         write_file(rejects, self.rejects_file)
         say(f"{count:,} rows rejected: see {self.rejects_file}")
+
+
+def _any_usable(batch: pa.RecordBatch) -> bool:
+    """Whether any row says something: a rejected row stays, as `unusable`, so as not to look absent."""
+    import pyarrow.compute as pc
+
+    told = pc.fill_null(pc.not_equal(batch["text"], "unusable"), True)
+    return bool(pc.any(told).as_py())
 
 
 def say(text: str) -> None:
