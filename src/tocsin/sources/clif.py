@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tocsin.definitions.schema import TocsinError
+from tocsin.facts.meaning import matched
 from tocsin.sources.codes import Codes, Meaning
 from tocsin.sources.folder import Folder, files
-from tocsin.sources.ordering import database, ranked, sign, whole_patients, written
+from tocsin.sources.ordering import database, quoted, ranked, sign, whole_patients, written
 
 if TYPE_CHECKING:
     from tocsin.definitions.load import Library
@@ -226,12 +227,14 @@ def breathing(tables: Folder) -> list[str]:
     time = tables.at(table, "recorded_dttm")
     tables.tally.rows_read += int(tables.run(table, f"select count(*) from {tables.scans[table]}")[0][0])
     name, category = tables.text(table, "device_name"), tables.text(table, "device_category")
-    aliases = tables.codes.lib.measure("oxygen-device").word_aliases
-    known = ", ".join("'" + alias.replace("'", "''") + "'" for alias in aliases)
     # A face mask may be a non-rebreather: the charted name is finer than the category where it is known.
-    device = f"case when {category} = 'Face Mask' and trim({name}) in ({known}) then trim({name}) else {category} end"
+    masks = tables.run(table, f"select distinct {name} from {tables.scans[table]} where {category} = 'Face Mask'")
+    words = tables.codes.lib.measure("oxygen-device")
+    finer = [mask for (mask,) in masks if mask and matched(mask, words.words, words.word_aliases)]
+    listed = ", ".join(map(quoted, finer)) or "''"
+    device = f"case when {category} = 'Face Mask' and {name} in ({listed}) then {name} else {category} end"
     parts = [rows(tables, table, "", f"{category} is not null", time=time, measure="'oxygen-device'::measure",
-                  text=f"case {category} when 'Face Mask' then coalesce({device}, 'Face Mask') else {device} end")]  # fmt: skip
+                  text=device)]  # fmt: skip
     for column, measure, unit in (("lpm_set", "oxygen-flow", "L/min"), ("fio2_set", "fio2", "1")):
         value = tables.value(table, column)
         parts.append(rows(tables, table, "", f"{value} is not null", time=time, measure=f"'{measure}'::measure",

@@ -5,7 +5,7 @@ Column names are met whatever their capitals; a column or table that is not ther
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tocsin.sources.tally import Tally
 
 ENDINGS = (".parquet", ".csv", ".csv.gz", ".tsv")
-PRESENT = ("running", "push", "retracted", "unusable")
+Say = Callable[[str], Meaning | None]
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Folder:
     columns: dict[str, dict[str, tuple[str, str]]] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
 
-    def open(self, wanted: Iterable[str] | None = None) -> None:
+    def open(self) -> None:
         """Find the tables and their columns; prepare the type that names measures."""
         for file in files(self.path):
             stem = file.name.lower().removesuffix(".gz").rsplit(".", 1)[0]
@@ -112,28 +112,35 @@ class Folder:
         """SQL for where a row came from, such as clif_vitals.parquet and 14."""
         return f"{quoted(self.labels[table])} as file, row"
 
-    def meanings(
-        self, table: str, column: str, say: Callable[[str], Meaning | None], where: str = "true", label: str = ""
+    def meanings(self, table: str, column: str, say: Say, where: str = "true") -> str:
+        """SQL that joins each row to what the code in `column` means; the rows of all others are counted."""
+        return self.coded(table, self.text(table, column), say, where=where)
+
+    def coded(
+        self, table: str, code: str, say: Say, shown: Callable[[str], str] = str, where: str = "true"
     ) -> str:
-        """SQL that joins each row to what its code means; the rows of all other codes are counted."""
-        code = self.text(table, column)
+        """The same for a code that is a piece of SQL; `shown` is how an unknown one is counted.
+
+        The join offers `m`: code, measure, kind, usual (unit), amount_unit, word, way (method).
+        """
         rows = self.run(table, f"select {code}, count(*) from {self.scans[table]} where {where} group by 1")
         values = []
         for said, count in rows:
             self.tally.rows_read += int(count)
             meaning = say(said) if said is not None else None
             if meaning is None:
-                self.tally.skip(label or self.prefix + table, said, int(count))
+                self.tally.skip(self.prefix + table, said if said is None else shown(said), int(count))
                 continue
-            row = (said, meaning.measure, meaning.unit, meaning.amount_unit, meaning.word, meaning.method)
+            kind = self.codes.lib.measure(meaning.measure).kind
+            row = (said, meaning.measure, kind, meaning.unit, meaning.amount_unit, meaning.word, meaning.method)
             values.append("(" + ", ".join("null" if item is None else quoted(item) for item in row) + ")")
-        name = named(f"of_{table}_{column}")
-        listed = ", ".join(values) or "(null, null, null, null, null, null)"
+        name = named(f"of_{table}")
+        texts = ("kind", "usual", "amount_unit", "word", "way")
         self.con.execute(
             f"create or replace temp table {name} as select code::varchar as code, measure::measure as measure, "
-            "usual::varchar as usual, amount_unit::varchar as amount_unit, word::varchar as word, "
-            f"way::varchar as way from (values {listed}) v(code, measure, usual, amount_unit, word, way) "
-            "where code is not null"
+            + ", ".join(f"{each}::varchar as {each}" for each in texts)
+            + f" from (values {', '.join(values) or '(' + ', '.join(['null'] * 7) + ')'}) "
+            + f"v(code, measure, {', '.join(texts)}) where code is not null"
         )
         return f"join {name} m on m.code = {code}"
 

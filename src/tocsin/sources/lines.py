@@ -15,7 +15,7 @@ BLOCK = 1 << 20
 LONGEST = 32 << 20
 
 
-def opened(path: Path) -> IO[bytes]:
+def opened(path: Path) -> IO[bytes] | gzip.GzipFile:
     """The file's bytes, unpacked where it begins as gzip does."""
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"

@@ -276,7 +276,7 @@ def _identifiers(resource: Json) -> list[Json]:
 def _words(concept: Json | None) -> str | None:
     if not concept:
         return None
-    codings = concept.get("coding") or ({},)
+    codings: list[Json] = concept.get("coding") or [{}]
     text = concept.get("text") or codings[0].get("display") or codings[0].get("code")
     return str(text).lower() if text else None
 
