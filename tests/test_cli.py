@@ -72,7 +72,7 @@ def test_rejected_rows_are_counted_and_written(tmp_path):
     facts.write_text(FEVER + "p1,2026-01-05T09:00Z,temperature,101.2,,\n")
     done = run("grade", str(facts), "--out", str(tmp_path / "grades.csv"))
     assert done.returncode == 0, done.stderr
-    assert "1 rows rejected" in done.stderr
+    assert "rows not taken as written: 1 rejected" in done.stderr
     rejects = (tmp_path / "grades.csv.rejects.csv").read_text()
     assert "no unit" in rejects
     assert "vitals.csv" in rejects

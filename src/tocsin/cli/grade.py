@@ -69,7 +69,9 @@ def grade_command(
         check_suffix(out)
     if plot:
         check_suffix(plot, PICTURES)
-    asked_at = moment(why[1]) if why else None
+    if plot and why:
+        raise click.UsageError("--plot draws and --why explains: one at a time")
+    at = moment(why[1]) if why else None
     if why:
         reading["patients"] = (why[0],)
     source = Reading(files, out=out, **reading)
@@ -77,20 +79,17 @@ def grade_command(
 
     from tocsin.grading.batch import grade
 
-    if plot or why:
-        facts = source.table()
-        if as_of:
-            facts = _known(facts, as_of)
-        graded = list(grade(facts, asked, lib=source.lib, until=until, as_of=as_of)) if facts.num_rows else []
-        if plot and facts.num_rows:
+    if why and at:
+        _explain(_known(source.table(), as_of), asked, why[0], at, source, as_json)
+    elif plot:
+        facts = _known(source.table(), as_of)
+        graded = list(grade(facts, asked, lib=source.lib, until=until, as_of=as_of))
+        if graded:
             _draw(facts, pa.concat_tables(graded), source, plot)
-        if why and asked_at and facts.num_rows:
-            _explain(facts, asked, why[0], asked_at, source, as_json)
-        intervals: Iterator[pa.Table] = iter(graded)
+        _answer(iter(graded), out, as_json, _show_intervals, quiet=True)
     else:
-        intervals = iter(grade(source.batches(), asked, lib=source.lib, until=until, as_of=as_of))
-    if not why:
-        _answer(intervals, out, as_json, _show_intervals, quiet=plot is not None)
+        graded_stream = grade(source.batches(), asked, lib=source.lib, until=until, as_of=as_of)
+        _answer(graded_stream, out, as_json, _show_intervals)
     source.close()
 
 
@@ -126,11 +125,11 @@ def episodes_command(
     source.close()
 
 
-def _known(facts: pa.Table, at: datetime) -> pa.Table:
-    """The facts recorded by `at`, so that a picture shows only what the grades rest on."""
+def _known(facts: pa.Table, as_of: datetime | None) -> pa.Table:
+    """The facts as they stood at `as_of`: a picture shows only what the grades rest on."""
     from tocsin.facts import resolve
 
-    return resolve(facts, as_of=at)
+    return resolve(facts, as_of)
 
 
 def _answer(
@@ -260,21 +259,22 @@ def _explain(
 
     from tocsin.grading.why import why
 
+    if not facts.num_rows:
+        return
     for scale in scales:
         found = why(facts, scale, patient, at, source.lib)
         if as_json or not is_terminal():
-            for finding, rows in found:
-                line = {"patient_id": patient, "scale": scale, "time": at, "finding": finding}
-                click.echo(orjson.dumps({**line, "facts": rows}, option=orjson.OPT_UTC_Z).decode())
+            for finding, fact in found:
+                line = {"patient_id": patient, "scale": scale, "at": at, "finding": finding, "fact": fact}
+                click.echo(orjson.dumps(line, option=orjson.OPT_UTC_Z).decode())
             continue
-        table = (
-            (finding, clock(row["time"]), row["measure"], _value(row), row["source"] or "")
-            for finding, rows in found
-            for row in rows
+        rows = (
+            (finding, clock(fact["time"]), fact["measure"], _value(fact), fact["source"] or "")
+            for finding, fact in found
         )
         title = f"{patient} at {clock(at)} UTC under {scale}"
         headings = ("finding", "charted (UTC)", "measure", "value", "source")
-        show(headings, table, title, "" if found else "no finding holds")
+        show(headings, rows, title, "" if found else "no finding holds: grade 0")
 
 
 def _value(row: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -165,7 +166,7 @@ class Reading:
             say(note)
         self._say_unused()
         if count:
-            self._say_rejects(rejects, count)
+            self._say_rejects(rejects)
         if self.patients and not self.facts:
             raise TocsinError(f"no facts of patient {', '.join(self.patients)}")
         if not self.usable:
@@ -183,18 +184,20 @@ class Reading:
         for (system, code), times in unused.most_common(SHOWN_UNUSED):
             say(f"  {times:>10,}  {system} {code}")
 
-    def _say_rejects(self, rejects: Sequence[pa.Table], count: int) -> None:
+    def _say_rejects(self, rejects: Sequence[pa.Table]) -> None:
         from tocsin.facts import messages
 
         for text in messages(rejects[0], SHOWN_REJECTS):
             say(text)
+        kinds = Counter(kind for table in rejects for kind in table["kind"].to_pylist())
+        said = ", ".join(f"{times:,} {kind.replace('-', ' ')}" for kind, times in kinds.most_common())
         if self.rejects_file is None:
-            say(f"{count:,} rows rejected; --rejects FILE writes them all, each with why and fix")
+            say(f"rows not taken as written: {said}; --rejects FILE lists each with why and fix")
             return
         from tocsin.cli.output import write_file
 
         write_file(rejects, self.rejects_file)
-        say(f"{count:,} rows rejected: see {self.rejects_file}")
+        say(f"rows not taken as written: {said}; see {self.rejects_file}")
 
 
 def _any_usable(batch: pa.RecordBatch) -> bool:
