@@ -148,9 +148,8 @@ def _table(con: Any, bench: Spans, chart: Chart, graded: Table, lapse: Table, sc
     fatal = dead.group_by("patient_id").aggregate(fell=dead.t.min())
     ends = people.left_join(lapse, "patient_id").drop("patient_id_right")
     ends = ends.left_join(fatal, "patient_id").drop("patient_id_right")
-    # A death of what is graded follows the last state without a gap.
-    lapsed = ibis.ifelse(ends.fell.notnull(), FOREVER, ends["last"].fill_null(FOREVER))
-    ends = bench.keep(ends.select("patient_id", "fell", stop=ibis.least(lapsed, ends.died.fill_null(FOREVER))))
+    # A death follows the last state without a gap.
+    ends = bench.keep(ends.select("patient_id", "fell", stop=ibis.coalesce(ends.died, ends["last"], FOREVER)))
     joined = rows.join(ends, "patient_id")
     cut = joined.mutate(e=ibis.least(joined.e, joined.stop))
     cut = cut.filter(cut.s < cut.e).select("patient_id", "s", "e", "grade", "up_to", "ambiguous")

@@ -338,16 +338,30 @@ class Findings:
         while_ = after.select(wk="k", ws="s", we="e")
         sets = given.join(while_, [given.k == while_.wk, while_.ws <= given.t, given.t < while_.we])
         yes, no = number(ibis.literal(True)), number(ibis.literal(False))
+        sets = self.bench.keep(sets.select("k", "t"))
         events = ibis.union(
             sets.select("k", "t", on=yes, mark=no), quiet.select("k", t="clear", on=no, mark=yes), distinct=False
         ).group_by("k", "t").aggregate(on=ibis._.on.max(), mark=ibis._.mark.max())
         until = next_marked(events, events.mark, "until")
         until = until.filter(until.on == 1)
-        # Set in a silence that has cleared already: that silence clears again, as long after the setting.
         late = quiet.select(qk="k", qs="clear", qe="e")
         late = until.left_join(late, [until.k == late.qk, late.qs <= until.t, until.t < late.qe])
-        again = ibis.ifelse(late.t + quiet_for <= late.qe, late.t + quiet_for, FOREVER).fill_null(FOREVER)
-        return late.select("k", s=late.t, e=ibis.least(late.until, again))
+        late = self.bench.keep(late.select("k", "t", "until", "qs", "qe"))
+        found = [late.filter(late.qs.isnull()).select("k", s="t", e="until")]
+        # Set in a silence that has cleared already: that silence clears again, as long after the setting; what is
+        # given meanwhile sets nothing new. Each turn of the loop is one more setting in the same silence.
+        due = late.filter(late.qs.notnull()).mutate(due=late.qs)
+        while True:
+            ready = due.filter(due.t >= due.due)
+            first = ready.group_by("k", "qs").aggregate(t=ready.t.min(), until=ready.until.min(), qe=ready.qe.min())
+            first = self.bench.keep(first)
+            if not self.bench.any(first):
+                break
+            again = ibis.ifelse(first.t + quiet_for <= first.qe, first.t + quiet_for, FOREVER)
+            found.append(first.select("k", s=first.t, e=ibis.least(first.until, again)))
+            following = first.select("k", "qs", due=first.t + quiet_for)
+            due = late.inner_join(following, ["k", "qs"])
+        return ibis.union(*found, distinct=False) if len(found) > 1 else found[0]
 
     # Memory
 

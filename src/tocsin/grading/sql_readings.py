@@ -97,7 +97,8 @@ class Chart:
             "patient_id", "measure", "text", "ref_low", "ref_high", "method", "source", "replaces", "weight",
             value=value, t=micros(con, facts.time), stop=micros(con, facts.end),
         )
-        corrected = rows.filter(rows.replaces.notnull()).select("patient_id", source="replaces").distinct()
+        another = rows.source.isnull() | (rows.replaces != rows.source)
+        corrected = rows.filter(rows.replaces.notnull() & another).select("patient_id", source="replaces").distinct()
         rows = rows.anti_join(corrected, ["patient_id", "source"])
         rows = rows.filter(rows.text.isnull() | (rows.text != "retracted")).drop("source", "replaces")
         deaths = rows.filter(rows.measure == "death").group_by("patient_id").aggregate(died=ibis._.t.min())
@@ -162,7 +163,8 @@ class Chart:
                 # Just below a value rounds like it, unless it is itself half-way between two steps.
                 high = ibis.ifelse(text == "<", (high / step - 0.5 - NEAR).ceil() * step, low)
                 low_open = high_open = number(ibis.literal(False))
-            low = ibis.cases((running, 0.0), (blind | (text == "<"), -HUGE), else_=low)
+            least = 0.0 if measure.kind == "infusion" else -HUGE
+            low = ibis.cases((running, 0.0), (blind | (text == "<"), least), else_=low)
             high = ibis.ifelse(running | blind | (text == ">"), HUGE, high)
         rows = rows.mutate(low=low, high=high, low_open=low_open, high_open=high_open)
         if channel.unit and measure.unit and channel.unit != measure.unit:
@@ -216,14 +218,17 @@ class Chart:
         low_open = ibis.ifelse(at_low, rows.low_open, ibis.null("int64"))
         high_open = ibis.ifelse(at_high, rows.high_open, ibis.null("int64"))
         method = ibis.ifelse(rules, rows.method.fill_null(""), ibis.null("string"))
-        stop = ibis.ifelse(rules, rows.stop.fill_null(FOREVER), ibis.null("int64"))
+        # A row without an end ends with its hold, but a said end counts before an equal unsaid one.
+        halt = rows.stop.fill_null(rows.t + hours(measure.hold_hours or 0.0)) * 2 + number(rows.stop.notnull())
+        stop = ibis.ifelse(rules, halt, ibis.null("int64"))
         found = rows.group_by("k", "t").aggregate(
             low=rows.worst_low.min(), high=rows.worst_high.min(),
             low_open=low_open.min() if pick == "min" else low_open.max(),
             high_open=high_open.max() if pick == "min" else high_open.min(),
             method=method.min().fill_null(""), stop=stop.max(), pre=rows.pre.max(),
         )
-        return found.mutate(stop=found.stop.nullif(FOREVER))
+        said = found.stop % 2 == 1
+        return found.mutate(stop=ibis.ifelse(said, ((found.stop - 1) / 2).cast("int64"), ibis.null("int64")))
 
     def changes(self, measure: str) -> Table:
         """The instants (k, t) at which a device reading names another word than the reading before it."""

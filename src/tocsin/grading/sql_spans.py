@@ -84,6 +84,10 @@ class Spans:
         self._names.append(name)
         return ibis.table(table.schema(), name=name)
 
+    def any(self, table: Table) -> bool:
+        """Whether a table holds a row."""
+        return bool(self.con.to_pyarrow(table.count()).as_py())
+
     def close(self) -> None:
         """Drop every table this run kept."""
         for name in self._names:
