@@ -88,7 +88,7 @@ def grade_command(
             _draw(facts, pa.concat_tables(graded), source, plot)
         _answer(iter(graded), out, as_json, _show_intervals, quiet=True)
     else:
-        graded_stream = grade(source.batches(), asked, lib=source.lib, until=until, as_of=as_of)
+        graded_stream = grade(source.batches(encoded=True), asked, lib=source.lib, until=until, as_of=as_of)
         _answer(graded_stream, out, as_json, _show_intervals)
     source.close()
 
