@@ -199,7 +199,7 @@ def by_weight(lot: Lot, lib: Library) -> pa.Table:
         charted = charted_weights(lot, time, recorded, value)
         hold = round((lib.measure("weight").hold_hours or 1e6) * HOUR)
         weight[rows] = weights_for(charted, patient[rows], time[rows], recorded[rows], hold)
-    lot["weight"] = pa.array(weight, mask=np.isnan(weight))
+    lot["weight"] = pa.array(weight, mask=np.isnan(weight) | ~infusion)
     waiting = np.flatnonzero(power)
     if not len(waiting):
         return REJECTS.empty_table()
