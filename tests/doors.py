@@ -8,26 +8,30 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tocsin.definitions.load import library
 from tocsin.sources.tally import Tally
 
 
-def raw(kind: str, path: Path, **options: Any) -> tuple[list[dict[str, Any]], Tally]:
-    """All raw rows of a source as dictionaries; checks what every door promises of its batches."""
+def raw(
+    kind: str, path: Path, only: Iterable[str] = (), **options: Any
+) -> tuple[list[dict[str, Any]], Tally]:
+    """Raw rows of a source (all, or of these measures) as dictionaries; checks what every door promises."""
     tally = Tally()
     rows: list[dict[str, Any]] = []
     last: str | None = None
     door = import_module(f"tocsin.sources.{kind}")
     assert door.recognises(path)
     for batch in door.raw_batches(path, lib=library(), tally=tally, **options):
-        found = batch.to_pylist()
-        patients = [row["patient_id"] for row in found]
+        patients = pc.unique(batch.column("patient_id").cast(pa.string())).to_pylist()
         assert patients == sorted(patients)
         assert last is None or last < patients[0], "a patient is in two batches"
         last = patients[-1]
-        rows += found
+        measures = batch.column("measure").cast(pa.string())
+        kept = batch.filter(pc.is_in(measures, pa.array(only, pa.string()))) if only else batch
+        rows += kept.to_pylist()
     return rows, tally
 
 

@@ -25,27 +25,32 @@ def opened(path: Path) -> IO[bytes] | gzip.GzipFile:
 def lines(path: Path, tally: Tally, longest: int = LONGEST) -> Iterator[tuple[int, bytes]]:
     """Line numbers from 1 with their bytes. A line too long is one reject; a truncated gzip ends with a note.
 
-    Blank lines are passed over. What was read before a truncation stands.
+    Blank lines are passed over. What was read before a truncation stands, but for the line cut in two.
     """
     number, rest, skipping = 0, b"", False
-    for block in _blocks(path, tally):
-        parts = (rest + block).split(b"\n") if rest else block.split(b"\n")
-        rest = parts.pop()
-        for part in parts:
-            number += 1
-            if skipping:
-                skipping = False
-            elif len(part) > longest:
-                _too_long(path, number, tally, longest)
-            elif part.strip():
-                yield number, part
-        if len(rest) > longest:
-            if not skipping:
+    with opened(path) as file:
+        while True:
+            try:
+                block = file.read(BLOCK)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                _cut_off(path, tally, error)
+                return
+            if not block:
+                break
+            *parts, rest = (rest + block).split(b"\n") if rest else block.split(b"\n")
+            for part in parts:
+                number += 1
+                if skipping:
+                    skipping = False
+                elif len(part) > longest:
+                    _too_long(path, number, tally, longest)
+                elif part.strip():
+                    yield number, part
+            if len(rest) > longest and not skipping:
                 _too_long(path, number + 1, tally, longest)
-            skipping, rest = True, b""
-        elif skipping:
-            rest = b""
-    if rest.strip() and not skipping:
+                skipping = True
+            rest = b"" if skipping else rest
+    if rest.strip():
         yield number + 1, rest
 
 
@@ -56,21 +61,11 @@ def _too_long(path: Path, number: int, tally: Tally, longest: int) -> None:
     )  # fmt: skip
 
 
-def _blocks(path: Path, tally: Tally) -> Iterator[bytes]:
-    with opened(path) as file:
-        while True:
-            try:
-                block = file.read(BLOCK)
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                tally.notes.append(
-                    f"{path.name} is cut off ({error}): what came before is kept, what came after is missing; "
-                    "copy the file again"
-                )
-                tally.reject(
-                    path.name, 0, "is cut off: the gzip stream does not end",
-                    "its last rows are missing, and missing is not the same as normal", "copy the file again",
-                )  # fmt: skip
-                return
-            if not block:
-                return
-            yield block
+def _cut_off(path: Path, tally: Tally, error: Exception) -> None:
+    tally.notes.append(
+        f"{path.name} is cut off ({error}): what came before is kept, what came after is missing; copy the file again"
+    )
+    tally.reject(
+        path.name, 0, "is cut off: the gzip stream does not end",
+        "its last rows are missing, and missing is not the same as normal", "copy the file again",
+    )  # fmt: skip
