@@ -39,9 +39,11 @@ check-tests: $(VENV)/.installed-test
 	@echo "== tests"
 	@$(BIN)/python -m pytest $(PYTEST)
 
-# Write docs/reference/ anew from the code and the definitions.
+# Write docs/reference/ and the README's picture anew, from the code and the definitions.
 reference: $(VENV)/.installed-test
 	@$(BIN)/python scripts/reference.py
+	@$(BIN)/tocsin grade examples/axi-cel-course.csv --scale astct-2019 --scale lee-2014 \
+		--scale icans-astct-2019 --plot docs/img/axi-cel-course.png
 
 # Installing again is needed only when pyproject.toml has changed.
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from tocsin.cli.grade import grade_text
 from tocsin.cli.options import say
-from tocsin.cli.output import show, whole_file, write_file
+from tocsin.cli.output import show, write_file
 from tocsin.definitions.load import library
 from tocsin.definitions.schema import TocsinError
 
@@ -40,15 +40,15 @@ def demo_command(out: Path) -> None:
     graded: list[pa.Table] = []
     paths = sorted(examples_folder().glob("*.csv"))
     for step, path in enumerate(paths, 1):
-        say(f"[{step}/{len(paths)}] {path.name}")
-        facts = open_source(str(path), lib=lib).table()
+        facts = open_source(path, lib=lib).table()
+        patient = facts["patient_id"][0].as_py()
+        say(f"[{step}/{len(paths)}] {patient:<8} {path.name}")
         intervals = pa.concat_tables(grade(facts, lib.scales, lib=lib))
         graded.append(intervals)
-        peaks[facts["patient_id"][0].as_py()] = peak_grades(intervals)
+        peaks[patient] = peak_grades(intervals)
         chart = timeline(facts, intervals, lib=lib, scales=DRAWN)
         for suffix in (".png", ".html"):
-            with whole_file(out / f"{path.stem}{suffix}") as part:
-                save(chart, part)
+            save(chart, out / f"{path.stem}{suffix}")
     write_file(graded, out / "grades.csv")
     rows = [[name, *(peak.get(name, "") for peak in peaks.values())] for name in lib.scales]
     show(

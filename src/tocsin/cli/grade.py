@@ -237,7 +237,6 @@ def _words(names: Sequence[str]) -> str:
 
 
 def _draw(facts: pa.Table, intervals: pa.Table, source: Reading, path: Path) -> None:
-    from tocsin.cli.output import whole_file
     from tocsin.plots.files import save
     from tocsin.plots.timeline import timeline
 
@@ -246,8 +245,7 @@ def _draw(facts: pa.Table, intervals: pa.Table, source: Reading, path: Path) -> 
         raise click.UsageError(
             f"--plot draws one patient and there are {len(patients):,}; add --patient {patients[0]}"
         )
-    with whole_file(path) as part:
-        save(timeline(facts, intervals, lib=source.lib, patient=patients[0]), part)
+    save(timeline(facts, intervals, lib=source.lib, patient=patients[0]), path)
     say(f"drew {path}")
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -17,29 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.definitions.schema import TocsinError
+from tocsin.facts.files import replaced
+from tocsin.facts.parse import iso
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A file beside `path` to write into; it becomes `path` only if nothing went wrong."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    part = Path(name)
-    try:
-        yield part
-        part.chmod(0o666 & ~_umask())
-        part.replace(path)
-    finally:
-        with suppress(FileNotFoundError):
-            part.unlink()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def check_suffix(path: Path, allowed: Sequence[str] = SUFFIXES) -> None:
@@ -52,7 +30,7 @@ def check_suffix(path: Path, allowed: Sequence[str] = SUFFIXES) -> None:
 
 def write_file(tables: Iterable[pa.Table], path: Path) -> int:
     """Write the tables, all of one schema, to `path`, format by suffix; returns the rows written."""
-    with whole_file(path) as part, part.open("wb") as sink:
+    with replaced(path) as sink:
         if path.suffix == ".parquet":
             return _write_parquet(tables, sink)
         return _write_csv(tables, sink) if path.suffix == ".csv" else _write_jsonl(tables, sink)
@@ -106,8 +84,7 @@ def _flat(table: pa.Table) -> pa.Table:
         if pa.types.is_list(kind):
             column = pc.binary_join(column, ";")
         elif pa.types.is_timestamp(kind):
-            text = pc.strftime(column, format="%Y-%m-%dT%H:%M:%SZ")
-            column = pc.replace_substring_regex(text, r"\.0+Z$", "Z")
+            column = iso(column)
         columns.append(column)
     return pa.table(columns, names=table.schema.names)
 
