@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tocsin.definitions.load import library
-from tocsin.facts import FactsError, SCHEMA, canonical, merge, messages, resolve, write_facts
+from tocsin.facts import SCHEMA, FactsError, canonical, merge, messages, resolve, write_facts
 from tocsin.facts.weights import NEVER, Charted, weights_for
 
 LIB = library()
@@ -48,7 +48,7 @@ def refused(*row, **more):
     return reject, done.table.to_pylist()
 
 
-# --- what is taken -----------------------------------------------------------------------------------------------
+# --- what is taken
 
 
 @pytest.mark.parametrize(
@@ -120,14 +120,19 @@ def test_a_row_without_a_source_is_named_after_its_place():
 def test_canonical_facts_stay_what_they_are():
     """Reading our own output again changes nothing."""
     first = chart(
-        ("weight", "80", "kg"), ("norepinephrine", "5", "ug/min"), ("norepinephrine", "3", "mL/h"), ("crp", "?", "mg/L"),
-        ("epinephrine", "100", "ug"), ("oxygen-device", None, None, "NC"), ("tocilizumab", "8", "mg/kg"),
-    ).table  # fmt: skip
+        ("weight", "80", "kg"),
+        ("norepinephrine", "5", "ug/min"),
+        ("norepinephrine", "3", "mL/h"),
+        ("crp", "?", "mg/L"),
+        ("epinephrine", "100", "ug"),
+        ("oxygen-device", None, None, "NC"),
+        ("tocilizumab", "8", "mg/kg"),
+    ).table
     assert canonical(first, lib=LIB).table.equals(first)
     assert merge([first, first], lib=LIB).equals(first)
 
 
-# --- infusions and weights -----------------------------------------------------------------------------------------
+# --- infusions and weights
 
 
 def test_a_rate_in_ml_per_hour_runs_at_an_unknown_dose():
@@ -246,9 +251,13 @@ def test_a_corrected_weight_serves_until_its_correction_is_known():
 
 
 WEIGHTS = st.tuples(
-    st.integers(0, 2), st.integers(0, 40), st.integers(0, 6), st.sampled_from([NEVER, 10, 25]), st.integers(50, 54),
+    st.integers(0, 2),
+    st.integers(0, 40),
+    st.integers(0, 6),
+    st.sampled_from([NEVER, 10, 25]),
+    st.integers(50, 54),
     st.booleans(),
-)  # fmt: skip
+)
 
 
 @settings(max_examples=300, deadline=None)
@@ -286,7 +295,7 @@ def test_weights_against_the_sentence(charted, asking, simple):
     assert [None if np.isnan(x) else x for x in found] == [said(*row) for row in asking]
 
 
-# --- what is refused -----------------------------------------------------------------------------------------------
+# --- what is refused
 
 UNUSABLE = [
     (("temperature", "101.2", None), "has no unit", "101.2 is possible in [degF] and impossible in Cel"),
@@ -429,7 +438,7 @@ def test_columns_that_are_missing_or_doubled(names, said):
         canonical(table, lib=LIB, source="ward.csv")
 
 
-# --- only the set of rows matters ------------------------------------------------------------------------------------
+# --- only the set of rows matters
 
 MEASURES = [
     ("temperature", ["38.4", "101", "warm", "99", None], ["Cel", "F", None]),
@@ -514,14 +523,21 @@ def test_data_frames_are_taken(kind):
     assert canonical(frames.DataFrame(columns), lib=LIB).table["value"].to_pylist() == [38.4]
 
 
-# --- corrections -----------------------------------------------------------------------------------------------------
+# --- corrections
 
 
 def told(source, value, replaces=None, text=None, recorded=None, patient="a"):
     return {
-        "patient_id": patient, "time": AT, "measure": "temperature", "value": value, "unit": "Cel" if value else None,
-        "text": text, "source": source, "replaces": replaces, "recorded": recorded,
-    }  # fmt: skip
+        "patient_id": patient,
+        "time": AT,
+        "measure": "temperature",
+        "value": value,
+        "unit": "Cel" if value else None,
+        "text": text,
+        "source": source,
+        "replaces": replaces,
+        "recorded": recorded,
+    }
 
 
 def values(table):
@@ -566,10 +582,10 @@ def test_a_withdrawal_must_say_of_what():
 def test_as_of_needs_a_zone():
     """A clock time is a different moment in every zone."""
     with pytest.raises(FactsError, match="no time zone"):
-        resolve(chart(("crp", "5", "mg/L")).table, datetime(2026, 1, 5))  # noqa: DTZ001
+        resolve(chart(("crp", "5", "mg/L")).table, datetime(2026, 1, 5))
 
 
-# --- writing ---------------------------------------------------------------------------------------------------------
+# --- writing
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
@@ -578,8 +594,11 @@ def test_what_is_written_is_read_again(tmp_path, suffix):
     from tocsin.sources.read import read
 
     facts = chart(
-        ("temperature", "38.4", "Cel"), ("oxygen-device", None, None, "NC"), ("norepinephrine", "3", "mL/h"), ("crp", "<5", "mg/L"),
-    ).table  # fmt: skip
+        ("temperature", "38.4", "Cel"),
+        ("oxygen-device", None, None, "NC"),
+        ("norepinephrine", "3", "mL/h"),
+        ("crp", "<5", "mg/L"),
+    ).table
     out = tmp_path / f"facts{suffix}"
     assert write_facts(facts.to_batches(), out) == 4
     assert read(out).equals(facts)

@@ -112,9 +112,15 @@ def test_common_pairs_do_not_import_pint():
 
 
 PAIRS = [
-    ("[degF]", "Cel"), ("kPa", "mm[Hg]"), ("[lb_av]", "kg"), ("d", "a"), ("ng/kg/min", "ug/kg/min"), ("g/L", "mg/dL"),
-    ("[in_i]", "cm"), ("ukat/L", "U/L"),
-]  # fmt: skip
+    ("[degF]", "Cel"),
+    ("kPa", "mm[Hg]"),
+    ("[lb_av]", "kg"),
+    ("d", "a"),
+    ("ng/kg/min", "ug/kg/min"),
+    ("g/L", "mg/dL"),
+    ("[in_i]", "cm"),
+    ("ukat/L", "U/L"),
+]
 
 
 @settings(deadline=None, max_examples=100)

@@ -138,12 +138,13 @@ class Source:
             if kind in DOORS:
                 yield from self._door(kind, file)
                 continue
+            before = self.rows
             for batch in file.batches():
-                self.rows += batch.num_rows
+                self.rows = before + file.rows_read
                 rows, refused = read_rows(batch, lib=self.lib, source=file.name, units=self.units)
                 self._refuse(refused)
                 yield rows
-            self.rows += file.rows_read - self.rows if len(self.paths) == 1 else 0
+            self.rows = before + file.rows_read
             self.rejects += file.rejects
             if file.ignored:
                 self.notes.append(f"{file.name}: columns not used: {', '.join(sorted(file.ignored))}")

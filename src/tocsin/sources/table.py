@@ -57,6 +57,7 @@ class File:
 
     def batches(self, only: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Raw rows in the file's order, with their number in the column `row`; `only` narrows the columns."""
+        self.rejects, self.rows_read = [], 0
         readers = {"csv": self._csv, "jsonl": self._jsonl, "parquet": self._parquet}
         with self.guarded():
             for batch in readers.get(self.form.kind, self._arrow)(only):
