@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,15 +40,15 @@ def write_file(tables: Iterable[pa.Table], path: Path) -> int:
 def _write_parquet(tables: Iterable[pa.Table], sink: IO[bytes]) -> int:
     import pyarrow.parquet as pq
 
-    rows = 0
-    writer = None
-    for table in tables:
-        writer = writer or pq.ParquetWriter(sink, table.schema, compression="zstd")
-        writer.write_table(table)
-        rows += table.num_rows
-    if writer is None:
+    tables = iter(tables)
+    first = next(tables, None)
+    if first is None:
         raise TocsinError("there is nothing to write")
-    writer.close()
+    rows = 0
+    with pq.ParquetWriter(sink, first.schema, compression="zstd") as writer:
+        for table in chain([first], tables):
+            writer.write_table(table)
+            rows += table.num_rows
     return rows
 
 
