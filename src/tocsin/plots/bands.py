@@ -33,9 +33,9 @@ class Change:
 def changes(course: Course) -> list[Change]:
     """Every change of grade inside the window, most important first.
 
-    A rise outweighs a fall, a higher grade a lower one, the first scale asked for the others, and a
-    name said for the first time one said before. A fall because nobody measures is called so: it is
-    never shown as recovery.
+    The onset under the first scale asked for comes before all. A rise outweighs a fall, a higher grade
+    a lower one, the first scale asked for the others, and a name said for the first time one said
+    before. A fall because nobody measures is called so: it is never shown as recovery.
     """
     found: list[Change] = []
     said: set[str] = set()
@@ -45,7 +45,8 @@ def changes(course: Course) -> list[Change]:
             old = before.grade if before else 0
             if now.grade != old and course.start <= now.start < course.end:
                 name = _name(course, before, now)
-                weight = (now.grade > old, name not in said, max(now.grade, old), -rank, -now.start)
+                onset = not rank and not any(change.weight[0] for change in found)
+                weight = (onset, now.grade > old, name not in said, max(now.grade, old), -rank, -now.start)
                 found.append(Change(now.start, name, tuple(float(w) for w in weight)))
                 said.add(name)
             before = now

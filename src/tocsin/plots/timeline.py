@@ -147,7 +147,8 @@ def _header(paper: Paper) -> Lane:
     title = fit(_title(course), paper.across + LEFT + RIGHT - width(known, 11) - 40, size, True)
     lane.write(title, -LEFT + 16, 19, size=size, bold=True)
     lane.write(known, paper.across + RIGHT - 16, 20, size=11, align="right", colour=look.muted)
-    zone = fit(f"{course.zone_name} time", LEFT - 46, 10.5)
+    zone = f"{course.zone_name} time"
+    zone = fit(zone if width(zone, 10.5) <= LEFT - 46 else course.zone_name, LEFT - 42, 10.5)
     lane.write(zone, -26, HEADER - 14, size=10.5, align="right", colour=look.muted)
     _clock(lane)
     return lane

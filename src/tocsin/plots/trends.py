@@ -132,9 +132,12 @@ def _settings(lane: Lane, level: dict[str, float]) -> None:
             )
             together.setdefault(fact.hours, []).append(shown)
     for hours, parts in together.items():
-        word, until = next(
-            ((f.text or UNKNOWN, b) for a, b, f in devices if a <= hours < b), (UNKNOWN, course.known_until)
-        )
+        word, until = UNKNOWN, course.known_until
+        for a, b, device in devices:
+            if a <= hours < b:
+                word, until = device.text or UNKNOWN, b
+            elif word == device.text and a == until:  # the same device, charted again
+                until = b
         if word not in level or word == "room-air":
             continue
         left = paper.px(hours) + 4
