@@ -22,6 +22,8 @@ from tocsin.facts.weights import NEVER, Charted, weights_for
 HOUR = 3_600_000_000
 #: The columns of `READ` on their way: texts as codes, the rest as Arrow arrays.
 Lot = dict[str, Any]
+#: What makes two facts of one patient, time and measure different, in the order that sorts them.
+SAID = [name for name in SCHEMA.names if name not in ("patient_id", "time", "measure", "weight")]
 
 
 def canonical(
@@ -84,12 +86,11 @@ def settle(rows: pa.Table, *, lib: Library) -> Canonical:
     }
     for name in ("patient_id", "measure"):
         lot[name] = ranked(lot[name])
-    for arrange in (place_in_order, without_twins):
-        order = arrange(lot)
-        if order is not None:
-            lot = {name: taken(column, order) for name, column in lot.items()}
-    lot["source"] = named_sources(lot)
+    lot = rearranged(lot, place_in_order(lot))
     rejects = by_weight(lot, lib)
+    # Last, when all values are what they will be: rates charted in two units may be one fact.
+    lot = rearranged(lot, without_twins(lot))
+    lot["source"] = named_sources(lot)
     columns = {
         name: lot[name].array() if isinstance(lot[name], Coded) else lot[name] for name in SCHEMA.names
     }
@@ -112,6 +113,11 @@ def taken(column: Any, places: Ints) -> Any:
     if column.null_count == len(column):
         return pa.nulls(len(places), column.type)
     return pc.take(column, pa.array(places), boundscheck=False)
+
+
+def rearranged(lot: Lot, order: Ints | None) -> Lot:
+    """All columns by place; None leaves them as they are."""
+    return lot if order is None else {name: taken(column, order) for name, column in lot.items()}
 
 
 def micros(column: pa.Array) -> Ints:
@@ -149,16 +155,12 @@ def without_twins(lot: Lot) -> Ints | None:
     places = np.flatnonzero(crowd)
     group = np.concatenate([[0], np.cumsum(~same)])[places]
     part = {"group": pa.array(group)}
-    for name in READ.names:
-        if name in ("patient_id", "time", "measure", "weight"):
-            continue
+    for name in (*SAID, "file", "row"):
         column = taken(lot[name], places)
         column = column.array() if isinstance(column, Coded) else column
         if column.null_count < len(column):
             part[name] = column
-    order = pc.sort_indices(
-        pa.table(part), sort_keys=[(name, "ascending") for name in sorted(part, key=_last)]
-    )
+    order = pc.sort_indices(pa.table(part), sort_keys=[(name, "ascending") for name in part])
     twin = np.ones(len(places) - 1, bool)
     for name in part:
         if name not in ("file", "row"):
@@ -168,11 +170,6 @@ def without_twins(lot: Lot) -> Ints | None:
     lost = np.zeros(len(keep), bool)
     lost[places[1:]] = twin
     return keep[~lost]
-
-
-def _last(name: str) -> int:
-    """Group first; where a row stood comes last, so that it decides only between twins."""
-    return -1 if name == "group" else READ.names.index(name)
 
 
 def equal_to_next(column: pa.Array) -> Any:
@@ -264,15 +261,17 @@ def charted_weights(lot: Lot, time: Ints, recorded: Ints, value: Floats) -> Char
     measure, patient, method = lot["measure"], lot["patient_id"].codes, lot["method"]
     plain = (measure.codes == measure.words.index("weight")) & (lot["text"].codes < 0) & ~np.isnan(value)
     rows = np.flatnonzero(plain)
+    rows = rows[np.lexsort((value[rows], time[rows], patient[rows]))]
     dosing = method.words.index("dosing") if "dosing" in method.words else -2
     gone = np.full(len(rows), NEVER)
     if lot["replaces"].null_count < len(lot["replaces"]):
         corrections = np.flatnonzero(~lot["replaces"].is_null().to_numpy(zero_copy_only=False))
-        names = taken(lot["replaces"], corrections).to_pylist()
+        names, own = (taken(lot[column], corrections).to_pylist() for column in ("replaces", "source"))
         known: dict[tuple[int, str], int] = {}
-        for row, name in zip(corrections.tolist(), names, strict=True):
-            key = (int(patient[row]), name)
-            known[key] = min(known.get(key, NEVER), int(recorded[row]))
+        for row, name, itself in zip(corrections.tolist(), names, own, strict=True):
+            if name != itself:
+                key = (int(patient[row]), name)
+                known[key] = min(known.get(key, NEVER), int(recorded[row]))
         sources = taken(lot["source"], rows).to_pylist()
         keys = zip(patient[rows].tolist(), sources, strict=True)
         gone = np.array([known.get(key, NEVER) for key in keys], np.int64)
