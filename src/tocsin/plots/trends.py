@@ -12,6 +12,7 @@ from tocsin.plots.look import number, quantity, unit_text
 from tocsin.plots.vitals import age, direction, line, points, readings
 
 SATURATION = 24.0  # px of the oxygen lane for SpO2
+AXIS_FLOOR = 88.0  # lowest % on the SpO2 axis unless a reading is lower: a drawing choice, no threshold
 SHORT = {"high-flow-nasal-cannula": "high flow", "cpap": "CPAP", "bipap": "BiPAP"}
 UNKNOWN = "device not charted"
 
@@ -57,7 +58,7 @@ def oxygen_lane(paper: Paper, height: float) -> Lane:
     lane.title("Oxygen", "device, SpO2")
     saturation = [f for f in readings(paper, "spo2") if f.value is not None]
     if saturation:
-        low = min(88.0, min(f.value or 0.0 for f in saturation))
+        low = min(AXIS_FLOOR, min(f.value or 0.0 for f in saturation))
         to_px = ruler(low, 100.0, 5, SATURATION - 1)
         points(lane, saturation, to_px, [look.point] * len(saturation), size=12)
         lane.write("SpO2 100", -6, 6, size=9.5, align="right", colour=look.muted)
