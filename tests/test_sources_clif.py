@@ -82,6 +82,16 @@ def test_an_infusion_starts_changes_and_stops_and_a_stop_is_zero(tmp_path: Path)
     assert tally.unused[(table, "norepinephrine (other)")] == 1
 
 
+@pytest.mark.parametrize(("bags", "rates"), [(["a", "a", "b", "a"], [0.1, 0.2, 0.3]), (["a", "a", "a", "a"], [0.1, 0.2, 0.3, 0.0])])
+def test_the_late_stop_of_an_old_bag_does_not_stop_the_drug(tmp_path: Path, bags: list[str], rates: list[float]) -> None:
+    folder = stay(tmp_path)
+    parquet(folder, "clif_medication_admin_continuous", hospitalization_id=["h1"] * 4, med_order_id=bags,
+            admin_dttm=[at(1), at(2), at(3), at(3, 10)], med_category=["norepinephrine"] * 4,
+            mar_action_category=["start", "dose_change", "start", "stop"], med_dose=[0.1, 0.2, 0.3, 0.3],
+            med_dose_unit=["mcg/kg/min"] * 4)  # fmt: skip
+    assert [row["value"] for row in of(raw("clif", folder)[0], "norepinephrine")] == rates
+
+
 def test_a_dose_counts_when_given_and_a_bolus_only_when_called_so(tmp_path: Path) -> None:
     folder = stay(tmp_path)
     parquet(folder, "clif_medication_admin_intermittent", hospitalization_id=["h1"] * 5,
@@ -190,7 +200,7 @@ def test_the_demo_is_read_whole(clif_demo: Path) -> None:
     unread = sum(count for (table, _), count in tally.unused.items() if table == "clif_labs")
     ours = sum(row["source"].startswith("clif_labs.") for row in rows)
     assert ours + unread == len(results) == 51_433
-    assert counts["norepinephrine"] == 1155
+    assert counts["norepinephrine"] == 1155 - 2  # two late stops of an old bag
     assert tally.unused[("clif_position", "(whole table)")] == 5094
 
 

@@ -156,39 +156,46 @@ def labs(tables: Folder) -> list[str]:
     ]  # fmt: skip
 
 
-def infusions(tables: Folder) -> str:
-    """The ids of drugs that run, as a SQL list; all others are given."""
-    lib = tables.codes.lib
-    return ", ".join(quoted_id for name in lib.measures if lib.measures[name].kind == "infusion"
-                     for quoted_id in (f"'{name}'",))  # fmt: skip
-
-
 def continuous(tables: Folder) -> list[str]:
     """Infusions: start, dose change and stop are rows of their own; a stop is a rate of 0.
 
-    A drug that is given rather than run (acetaminophen over 15 min) counts when it starts, its dose unknown.
+    Where the next bag is hung before the last one is stopped, that stop does not stop the drug. A drug that
+    is given rather than run (acetaminophen over 15 min) counts when it starts, its dose unknown.
     """
     table = "medication_admin_continuous"
     if not tables.has(table, "med_category", "admin_dttm"):
         return []
     join = tables.meanings(table, "med_category", own(tables, table, drugs=True))
     action = f"coalesce({tables.text(table, 'mar_action_category')}, 'going')"
-    dose = tables.value(table, "med_dose")
-    runs = f"measure::varchar in ({infusions(tables)})"
-    time, unit = tables.at(table, "admin_dttm"), tables.text(table, "med_dose_unit")
     held = f"({action} in ('bolus', 'start', 'dose_change', 'going', 'verify', 'stop'))"
-    tables.tally.unused.update({
-        (f"clif_{table}", f"{code} ({act})"): count
-        for code, act, count in tables.run(
-            table, f"select code, {action}, count(*) from {tables.scans[table]} {join} where not {held} group by all"
-        )
-    })
+    sql = f"select code, {action}, count(*) from {tables.scans[table]} {join} where not {held} group by all"
+    for code, act, count in tables.run(table, sql):
+        tables.tally.skip(f"clif_{table}", f"{code} ({act})", int(count))
+    time, unit = tables.at(table, "admin_dttm"), tables.text(table, "med_dose_unit")
+    value = f"case when {action} = 'stop' then 0 else {tables.value(table, 'med_dose')} end"
+    text = f"case when {action} = 'bolus' then 'push' end"
+    order = tables.text(table, "med_order_id")
+    running = (
+        f"select p, {time} as time, measure, kind, {value} as value, {text} as text, {unit} as unit, {order} as bag, "
+        f"{tables.source(table)} from {tables.scans[table]} join stay using (hospitalization_id) {join} "
+        f"where {held} and kind = 'infusion'"
+    )
+    tables.con.execute(
+        f"create temp table infusion as select *, lead(time) over (partition by p, measure, bag order by time) as changed "
+        f"from ({running})"
+    )
     return [
-        rows(tables, table, join, f"{held} and {runs}", time=time, measure="measure",
-             value=f"case when {action} = 'stop' then 0 else {dose} end",
-             text=f"case when {action} = 'bolus' then 'push' end", unit=unit),
-        rows(tables, table, join, f"not {runs} and {action} in ('start', 'bolus')", time=time, measure="measure"),
-    ]  # fmt: skip
+        "select p, time, measure, value, text, unit, file, row from infusion s "
+        f"where value is distinct from 0 or not ({OTHER_BAG})",
+        rows(tables, table, join, f"kind <> 'infusion' and {action} in ('start', 'bolus')", time=time, measure="measure"),
+    ]
+
+
+#: Another bag of the same drug was started before this stop, within a day, and goes on after it.
+OTHER_BAG = (
+    "exists (select 1 from infusion o where o.p = s.p and o.measure = s.measure and o.bag <> s.bag and o.value > 0 "
+    "and o.time < s.time and o.time > s.time - interval 24 hour and coalesce(o.changed > s.time, true))"
+)
 
 
 def intermittent(tables: Folder) -> list[str]:
@@ -211,7 +218,7 @@ def intermittent(tables: Folder) -> list[str]:
     for code, act, count in left:
         tables.tally.skip(f"clif_{table}", f"{code} ({'not a bolus' if act == 'given' else act})", int(count))
     counted = f"lower(coalesce({unit}, '')) in ('dose', 'doses', 'unit dose', '')"
-    text = f"case when measure::varchar in ({infusions(tables)}) then 'push' end"
+    text = "case when kind = 'infusion' then 'push' end"
     return [
         rows(tables, table, join, kept, time=tables.at(table, "admin_dttm"), measure="measure", text=text,
              value=f"case when {counted} then null else {dose} end",
