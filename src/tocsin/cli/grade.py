@@ -112,16 +112,10 @@ def episodes_command(
     source = Reading(files, out=out, **reading)
     asked = scales_of(source.lib, scales)
 
-    from tocsin.episodes import episodes
-    from tocsin.grading.batch import grade
+    from tocsin.episodes import episodes_of
 
-    def found() -> Iterator[pa.Table]:
-        for batch in source.batches():
-            facts = pa.Table.from_batches([batch])
-            intervals = pa.concat_tables(grade(facts, asked, lib=source.lib, until=until, as_of=as_of))
-            yield episodes(intervals, facts, lib=source.lib)
-
-    _answer(found(), out, as_json, _show_episodes)
+    found = episodes_of(source.batches(encoded=True), asked, lib=source.lib, until=until, as_of=as_of)
+    _answer(found, out, as_json, _show_episodes)
     source.close()
 
 
@@ -214,20 +208,25 @@ def _open(span: dict[str, Any], everywhere: set[str]) -> str:
 
 
 def _show_episodes(table: pa.Table, note: str) -> None:
-    rows = [[_cell(value) for value in row.values()] for row in table.to_pylist()]
-    show([name.replace("_", " ") for name in table.schema.names], rows, note=note)
-    if not rows:
+    rows = (
+        (
+            each["patient_id"], each["scale"], clock(each["start"]), f"{_lasting(each)}, {each['outcome']}",
+            grade_text(each["peak"], each["peak_up_to"], each["ambiguous"]), _since(each),
+            _words(each["treatments"]),
+        )
+        for each in table.to_pylist()
+    )
+    headings = ("patient", "scale", "onset (UTC)", "lasted", "peak", "trigger", "treated with")
+    if table.num_rows:
+        show(headings, rows, note=note)
+    else:
         say("no episode: no grade of 1 or more")
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, datetime):
-        return clock(value)
-    if isinstance(value, float):
-        return f"{value:.1f}"
-    if isinstance(value, list):
-        return _words(value)
-    return "" if value is None else str(value)
+def _since(episode: dict[str, Any]) -> str:
+    """What started an episode, and how long before."""
+    hours = episode["hours_from_dose"]
+    return episode["trigger"] if hours is None else f"{hours:.4g} h after {episode['trigger']}"
 
 
 def _words(names: Sequence[str]) -> str:
