@@ -58,7 +58,9 @@ def _bytes(chart: alt.TopLevelMixin, suffix: str, scale: float) -> bytes:
 
     if suffix == ".html":
         return str(chart.to_html(inline=True, embed_options={"renderer": "svg", "actions": False})).encode()
-    spec = chart.to_dict()
+    spec = chart.to_dict(
+        validate=False
+    )  # built here or by Altair: checking it again takes longer than drawing
     if suffix == ".png":
         return bytes(vl_convert.vegalite_to_png(spec, scale=scale))
     return str(vl_convert.vegalite_to_svg(spec)).encode()
