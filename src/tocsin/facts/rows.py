@@ -74,6 +74,7 @@ class _Reading:
         first: int | None,
     ) -> None:
         self.given, self.length, self.lib, self.units = given, length, lib, units
+        self.texts: dict[str, Coded] = {}
         self.problems = Problems(np.zeros(length, np.int64))
         row, file = given.get("row"), given.get("file")
         if first is None:
@@ -84,7 +85,10 @@ class _Reading:
         self.file = Coded(np.zeros(length, np.int64), [source]).encoded() if file is None else file
 
     def text(self, name: str) -> Coded:
-        return coded(self.given.get(name), self.length)
+        """A text column as codes, worked out once."""
+        if name not in self.texts:
+            self.texts[name] = coded(self.given.get(name), self.length)
+        return self.texts[name]
 
     def read(self, timezone: str | None) -> tuple[pa.Table, pa.Table]:
         self.who()
