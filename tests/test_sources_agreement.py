@@ -14,9 +14,18 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+
 from doors import of, raw
 
-DRUGS = ("norepinephrine", "phenylephrine", "epinephrine", "vasopressin", "dopamine", "dobutamine", "milrinone")
+DRUGS = (
+    "norepinephrine",
+    "phenylephrine",
+    "epinephrine",
+    "vasopressin",
+    "dopamine",
+    "dobutamine",
+    "milrinone",
+)
 #: CLIF's conversion took the clock to be five hours behind UTC in summer and winter alike.
 CLIF_CLOCK = timezone(timedelta(hours=-5))
 HOSPITAL = ZoneInfo("America/New_York")
@@ -28,7 +37,9 @@ def steps(rows: Rows, clock: tzinfo) -> dict[str, list[Step]]:
     """Per patient when the drug ran at what rate: a row stands to its end or the drug's next row."""
     charted: dict[str, dict[datetime, tuple[float, datetime | None]]] = defaultdict(dict)
     for row in rows:
-        time, end = (row[name] and row[name].astimezone(clock).replace(tzinfo=None) for name in ("time", "end"))
+        time, end = (
+            row[name] and row[name].astimezone(clock).replace(tzinfo=None) for name in ("time", "end")
+        )
         before = charted[row["patient_id"]].get(time)
         if before is None or before[0] < row["value"]:
             charted[row["patient_id"]][time] = (row["value"], end)
@@ -59,7 +70,11 @@ def differences(one: dict[str, list[Step]], other: dict[str, list[Step]]) -> lis
         if len(left) != len(right):
             found.append((patient, len(left), len(right)))
             continue
-        found += [(patient, a, b) for a, b in zip(left, right, strict=True) if a[:2] != b[:2] or not same(a[2], b[2])]
+        found += [
+            (patient, a, b)
+            for a, b in zip(left, right, strict=True)
+            if a[:2] != b[:2] or not same(a[2], b[2])
+        ]
     return found
 
 
@@ -87,7 +102,7 @@ def test_every_infusion_is_the_same_in_all_three(three: tuple[Rows, Rows, Rows],
 
 
 def test_the_clocks_differ_as_the_note_says(three: tuple[Rows, Rows, Rows]) -> None:
-    """First norepinephrine of 26 patients, against MEDS taken as UTC: CLIF +5 h, FHIR +5 h or +4 h (summer)."""
+    """First norepinephrine of 26 patients, MEDS taken as UTC: CLIF +5 h, FHIR +5 h or +4 h (summer)."""
     clif, meds, fhir = (of(rows, "norepinephrine") for rows in three)
 
     def first(rows: Rows) -> dict[str, datetime]:
@@ -96,7 +111,10 @@ def test_the_clocks_differ_as_the_note_says(three: tuple[Rows, Rows, Rows]) -> N
     local = {patient: time.astimezone(HOSPITAL).replace(tzinfo=None) for patient, time in first(meds).items()}
 
     def behind(rows: Rows) -> list[float]:
-        return sorted((time.replace(tzinfo=None) - local[patient]) / timedelta(hours=1) for patient, time in first(rows).items())
+        return sorted(
+            (time.replace(tzinfo=None) - local[patient]) / timedelta(hours=1)
+            for patient, time in first(rows).items()
+        )
 
     assert behind(clif) == [5.0] * 26
     assert behind(fhir) == [4.0] * 8 + [5.0] * 18

@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from doors import of, parquet, raw, said
 
+from doors import of, parquet, raw, said
 from tocsin.definitions.schema import DefinitionError, TocsinError
 from tocsin.sources.clif import LABS
 
@@ -22,41 +22,65 @@ def at(hour: int, minute: int = 0) -> datetime:
 def stay(folder: Path, discharge: str = "Home") -> Path:
     """One patient, two stays."""
     parquet(
-        folder, "clif_hospitalization", patient_id=["p1", "p1"], hospitalization_id=["h2", "h1"],
-        admission_dttm=[at(1), at(0)], discharge_dttm=[at(23), at(22)], age_at_admission=[60, 60],
+        folder,
+        "clif_hospitalization",
+        patient_id=["p1", "p1"],
+        hospitalization_id=["h2", "h1"],
+        admission_dttm=[at(1), at(0)],
+        discharge_dttm=[at(23), at(22)],
+        age_at_admission=[60, 60],
         discharge_category=["Home", discharge],
-    )  # fmt: skip
+    )
     return folder
 
 
 def test_the_patient_is_the_patient_and_never_the_stay(tmp_path: Path) -> None:
     folder = stay(tmp_path)
-    parquet(folder, "clif_vitals", hospitalization_id=["h1", "h2", "h9"], recorded_dttm=[at(2), at(1), at(3)],
-            vital_category=["temp_c"] * 3, vital_value=[38.5, 36.9, 40.0])  # fmt: skip
+    parquet(
+        folder,
+        "clif_vitals",
+        hospitalization_id=["h1", "h2", "h9"],
+        recorded_dttm=[at(2), at(1), at(3)],
+        vital_category=["temp_c"] * 3,
+        vital_value=[38.5, 36.9, 40.0],
+    )
     rows, tally = raw("clif", folder)
     found = of(rows, "temperature")
     assert [row["patient_id"] for row in found] == ["p1", "p1"]
     assert [said(row, "value", "unit", "source") for row in found] == [
-        (36.9, "Cel", "clif_vitals.parquet:2"), (38.5, "Cel", "clif_vitals.parquet:1"),
-    ]  # fmt: skip
+        (36.9, "Cel", "clif_vitals.parquet:2"),
+        (38.5, "Cel", "clif_vitals.parquet:1"),
+    ]
     assert tally.unused[("clif_vitals", "(hospitalization_id unknown)")] == 1
 
 
 @pytest.mark.parametrize(
     ("written", "numeric", "expected"),
     [
-        ("<0.1.", 0.1, (0.1, "<")), (">1000", None, (1000.0, ">")), ("1.4", None, (1.4, None)),
-        ("___", 1.4, (1.4, None)), ("CLOTTED", None, (None, "CLOTTED")), ("12 (hemolysed)", None, (None, "12 (hemolysed)")),
+        ("<0.1.", 0.1, (0.1, "<")),
+        (">1000", None, (1000.0, ">")),
+        ("1.4", None, (1.4, None)),
+        ("___", 1.4, (1.4, None)),
+        ("CLOTTED", None, (None, "CLOTTED")),
+        ("12 (hemolysed)", None, (None, "12 (hemolysed)")),
     ],
-)  # fmt: skip
+)
 def test_a_comparator_stays_and_a_sentence_is_no_number(
     tmp_path: Path, written: str, numeric: float | None, expected: tuple[Any, ...]
 ) -> None:
     """What is no number stays in `text`: validation then refuses it by name and its measure is unknown."""
     folder = stay(tmp_path)
-    parquet(folder, "clif_labs", hospitalization_id=["h1", "h1"], lab_collect_dttm=[at(4), at(4)],
-            lab_result_dttm=[at(6), at(6)], lab_category=["creatinine", "glucose_serum"],
-            lab_value=[written, "100"], lab_value_numeric=[numeric, 100.0], reference_unit=["mg/dL\t", "mg/dL"])  # fmt: skip
+    parquet(
+        folder,
+        "clif_labs",
+        hospitalization_id=["h1", "h1"],
+        lab_collect_dttm=[at(4), at(4)],
+        lab_result_dttm=[at(6), at(6)],
+        lab_category=["creatinine", "glucose_serum"],
+        lab_value=[written, "100"],
+        lab_value_numeric=[numeric, 100.0],
+        reference_unit=["mg/dL\t", "mg/dL"],
+    )
     rows, tally = raw("clif", folder)
     (row,) = of(rows, "creatinine")
     assert said(row, "value", "text") == expected
@@ -67,39 +91,63 @@ def test_a_comparator_stays_and_a_sentence_is_no_number(
 def test_an_infusion_starts_changes_and_stops_and_a_stop_is_zero(tmp_path: Path) -> None:
     folder = stay(tmp_path)
     actions = ["start", "dose_change", "stop", "bolus", "other"]
-    parquet(folder, "clif_medication_admin_continuous", hospitalization_id=["h1"] * 7,
-            admin_dttm=[at(hour) for hour in (1, 2, 3, 4, 5, 6, 7)],
-            med_category=["norepinephrine"] * 5 + ["propofol", "acetaminophen"],
-            mar_action_category=[*actions, "start", "start"], med_dose=[0.05, 0.1, 0.1, 20.0, 0.2, 30.0, 66.0],
-            med_dose_unit=["mcg/kg/min"] * 3 + ["mcg", "mcg/kg/min", "mcg/kg/min", "mg/min"])  # fmt: skip
+    parquet(
+        folder,
+        "clif_medication_admin_continuous",
+        hospitalization_id=["h1"] * 7,
+        admin_dttm=[at(hour) for hour in (1, 2, 3, 4, 5, 6, 7)],
+        med_category=["norepinephrine"] * 5 + ["propofol", "acetaminophen"],
+        mar_action_category=[*actions, "start", "start"],
+        med_dose=[0.05, 0.1, 0.1, 20.0, 0.2, 30.0, 66.0],
+        med_dose_unit=["mcg/kg/min"] * 3 + ["mcg", "mcg/kg/min", "mcg/kg/min", "mg/min"],
+    )
     rows, tally = raw("clif", folder)
     assert [said(row, "value", "unit", "text") for row in of(rows, "norepinephrine")] == [
-        (0.05, "mcg/kg/min", None), (0.1, "mcg/kg/min", None), (0.0, "mcg/kg/min", None), (20.0, "mcg", "push"),
-    ]  # fmt: skip
+        (0.05, "mcg/kg/min", None),
+        (0.1, "mcg/kg/min", None),
+        (0.0, "mcg/kg/min", None),
+        (20.0, "mcg", "push"),
+    ]
     assert [said(row, "value", "unit") for row in of(rows, "acetaminophen")] == [(None, None)]
     table = "clif_medication_admin_continuous"
     assert tally.unused[(table, "propofol")] == 1
     assert tally.unused[(table, "norepinephrine (other)")] == 1
 
 
-@pytest.mark.parametrize(("bags", "rates"), [(["a", "a", "b", "a"], [0.1, 0.2, 0.3]), (["a", "a", "a", "a"], [0.1, 0.2, 0.3, 0.0])])
-def test_the_late_stop_of_an_old_bag_does_not_stop_the_drug(tmp_path: Path, bags: list[str], rates: list[float]) -> None:
+@pytest.mark.parametrize(
+    ("bags", "rates"), [(["a", "a", "b", "a"], [0.1, 0.2, 0.3]), (["a", "a", "a", "a"], [0.1, 0.2, 0.3, 0.0])]
+)
+def test_the_late_stop_of_an_old_bag_does_not_stop_the_drug(
+    tmp_path: Path, bags: list[str], rates: list[float]
+) -> None:
     folder = stay(tmp_path)
-    parquet(folder, "clif_medication_admin_continuous", hospitalization_id=["h1"] * 4, med_order_id=bags,
-            admin_dttm=[at(1), at(2), at(3), at(3, 10)], med_category=["norepinephrine"] * 4,
-            mar_action_category=["start", "dose_change", "start", "stop"], med_dose=[0.1, 0.2, 0.3, 0.3],
-            med_dose_unit=["mcg/kg/min"] * 4)  # fmt: skip
+    parquet(
+        folder,
+        "clif_medication_admin_continuous",
+        hospitalization_id=["h1"] * 4,
+        med_order_id=bags,
+        admin_dttm=[at(1), at(2), at(3), at(3, 10)],
+        med_category=["norepinephrine"] * 4,
+        mar_action_category=["start", "dose_change", "start", "stop"],
+        med_dose=[0.1, 0.2, 0.3, 0.3],
+        med_dose_unit=["mcg/kg/min"] * 4,
+    )
     assert [row["value"] for row in of(raw("clif", folder)[0], "norepinephrine")] == rates
 
 
 def test_a_dose_counts_when_given_and_a_bolus_only_when_called_so(tmp_path: Path) -> None:
     folder = stay(tmp_path)
-    parquet(folder, "clif_medication_admin_intermittent", hospitalization_id=["h1"] * 5,
-            admin_dttm=[at(hour) for hour in (1, 2, 3, 4, 5)],
-            med_category=["tocilizumab", "dexamethasone", "dexamethasone", "sodium chloride", "sodium chloride"],
-            mar_action_category=["given", "given", "not_given", "given", "given"],
-            mar_action_name=["Given", "Given", "Refused", "Bolus", "Drug push"],
-            med_dose=[560.0, 1.0, 10.0, 500.0, 100.0], med_dose_unit=["mg", "dose", "mg", "mL", "mL"])  # fmt: skip
+    parquet(
+        folder,
+        "clif_medication_admin_intermittent",
+        hospitalization_id=["h1"] * 5,
+        admin_dttm=[at(hour) for hour in (1, 2, 3, 4, 5)],
+        med_category=["tocilizumab", "dexamethasone", "dexamethasone", "sodium chloride", "sodium chloride"],
+        mar_action_category=["given", "given", "not_given", "given", "given"],
+        mar_action_name=["Given", "Given", "Refused", "Bolus", "Drug push"],
+        med_dose=[560.0, 1.0, 10.0, 500.0, 100.0],
+        med_dose_unit=["mg", "dose", "mg", "mL", "mL"],
+    )
     rows, tally = raw("clif", folder)
     assert [said(row, "value", "unit") for row in of(rows, "tocilizumab")] == [(560.0, "mg")]
     assert [said(row, "value", "unit") for row in of(rows, "dexamethasone")] == [(None, None)]
@@ -110,13 +158,23 @@ def test_a_dose_counts_when_given_and_a_bolus_only_when_called_so(tmp_path: Path
 
 def test_flow_and_fio2_stand_without_a_device(tmp_path: Path) -> None:
     folder = stay(tmp_path)
-    parquet(folder, "clif_respiratory_support", hospitalization_id=["h1"] * 4, recorded_dttm=[at(h) for h in (1, 2, 3, 4)],
-            device_name=["Non-rebreather", None, "Face tent", None], device_category=["Face Mask", None, "Face Mask", None],
-            fio2_set=[None, 0.4, 0.5, None], lpm_set=[15.0, None, 8.0, None])  # fmt: skip
+    parquet(
+        folder,
+        "clif_respiratory_support",
+        hospitalization_id=["h1"] * 4,
+        recorded_dttm=[at(h) for h in (1, 2, 3, 4)],
+        device_name=["Non-rebreather", None, "Face tent", None],
+        device_category=["Face Mask", None, "Face Mask", None],
+        fio2_set=[None, 0.4, 0.5, None],
+        lpm_set=[15.0, None, 8.0, None],
+    )
     rows, tally = raw("clif", folder)
     assert [row["text"] for row in of(rows, "oxygen-device")] == ["Non-rebreather", "Face tent"]
     assert [said(row, "value", "unit") for row in of(rows, "fio2")] == [(0.4, "1"), (0.5, "1")]
-    assert [said(row, "value", "unit") for row in of(rows, "oxygen-flow")] == [(15.0, "L/min"), (8.0, "L/min")]
+    assert [said(row, "value", "unit") for row in of(rows, "oxygen-flow")] == [
+        (15.0, "L/min"),
+        (8.0, "L/min"),
+    ]
     assert tally.unused[("clif_respiratory_support", "(no device, flow or FiO2)")] == 1
 
 
@@ -125,9 +183,16 @@ def test_a_32_bit_rate_is_the_decimal_that_was_written(tmp_path: Path) -> None:
     import pyarrow as pa
 
     folder = stay(tmp_path)
-    parquet(folder, "clif_medication_admin_continuous", hospitalization_id=["h1"] * 3, admin_dttm=[at(1), at(2), at(3)],
-            med_category=["norepinephrine"] * 3, mar_action_category=["start"] * 3,
-            med_dose=pa.array([0.1, 0.07, 0.0], pa.float32()), med_dose_unit=["mcg/kg/min"] * 3)  # fmt: skip
+    parquet(
+        folder,
+        "clif_medication_admin_continuous",
+        hospitalization_id=["h1"] * 3,
+        admin_dttm=[at(1), at(2), at(3)],
+        med_category=["norepinephrine"] * 3,
+        mar_action_category=["start"] * 3,
+        med_dose=pa.array([0.1, 0.07, 0.0], pa.float32()),
+        med_dose_unit=["mcg/kg/min"] * 3,
+    )
     assert [row["value"] for row in of(raw("clif", folder)[0], "norepinephrine")] == [0.1, 0.07, 0.0]
 
 
@@ -135,14 +200,21 @@ def test_a_death_is_known_and_its_cause_is_not(tmp_path: Path) -> None:
     rows, _ = raw("clif", stay(tmp_path, discharge="Expired"))
     assert [said(row, "time", "text") for row in of(rows, "death")] == [("2030-03-01 22:00", "unknown")]
     assert [said(row, "time", "value", "unit") for row in of(rows, "age")] == [
-        ("2030-03-01 00:00", 60.0, "a"), ("2030-03-01 01:00", 60.0, "a"),
-    ]  # fmt: skip
+        ("2030-03-01 00:00", 60.0, "a"),
+        ("2030-03-01 01:00", 60.0, "a"),
+    ]
 
 
 def test_a_naive_time_is_wall_clock_time_and_the_summary_says_so(tmp_path: Path) -> None:
     folder = stay(tmp_path)
-    parquet(folder, "clif_vitals", hospitalization_id=["h1"], recorded_dttm=[datetime(2030, 7, 1, 12)],
-            vital_category=["spo2"], vital_value=[91.0])  # fmt: skip
+    parquet(
+        folder,
+        "clif_vitals",
+        hospitalization_id=["h1"],
+        recorded_dttm=[datetime(2030, 7, 1, 12)],
+        vital_category=["spo2"],
+        vital_value=[91.0],
+    )
     rows, tally = raw("clif", folder, timezone="America/New_York")
     assert said(of(rows, "spo2")[0], "time") == ("2030-07-01 16:00",)
     assert any("America/New_York" in note for note in tally.notes)
@@ -157,15 +229,28 @@ def test_a_csv_folder_reads_the_same(tmp_path: Path) -> None:
         "hospitalization_id,recorded_dttm,vital_category,vital_value\nh1,2030-03-01T02:00:00+01:00,temp_c,38.5\n"
     )
     (row,) = of(raw("clif", tmp_path)[0], "temperature")
-    assert said(row, "patient_id", "time", "value", "source") == ("007", "2030-03-01 01:00", 38.5, "clif_vitals.csv")
+    assert said(row, "patient_id", "time", "value", "source") == (
+        "007",
+        "2030-03-01 01:00",
+        38.5,
+        "clif_vitals.csv",
+    )
 
 
 def test_the_site_may_name_a_category_itself(tmp_path: Path) -> None:
     folder = stay(tmp_path)
-    parquet(folder, "clif_patient_assessments", hospitalization_id=["h1", "h1"], recorded_dttm=[at(3), at(4)],
-            assessment_category=["ice_total", "RASS"], numerical_value=[7.0, -2.0])  # fmt: skip
+    parquet(
+        folder,
+        "clif_patient_assessments",
+        hospitalization_id=["h1", "h1"],
+        recorded_dttm=[at(3), at(4)],
+        assessment_category=["ice_total", "RASS"],
+        numerical_value=[7.0, -2.0],
+    )
     codes = tmp_path / "our.toml"
-    codes.write_text('[codes]\n"clif_patient_assessments|ice_total" = { measure = "ice-score", unit = "{score}" }\n')
+    codes.write_text(
+        '[codes]\n"clif_patient_assessments|ice_total" = { measure = "ice-score", unit = "{score}" }\n'
+    )
     rows, tally = raw("clif", folder, codes=codes)
     assert [row["value"] for row in of(rows, "ice-score")] == [7.0]
     assert tally.unused[("clif_patient_assessments", "RASS")] == 1
@@ -189,13 +274,24 @@ def test_the_demo_is_read_whole(clif_demo: Path) -> None:
     rows, tally = raw("clif", clif_demo)
     counts = Counter(row["measure"] for row in rows)
     assert len({row["patient_id"] for row in rows}) == 100
-    vitals = ("mean-bp", "systolic-bp", "diastolic-bp", "heart-rate", "respiratory-rate", "spo2", "temperature", "weight")
+    vitals = (
+        "mean-bp",
+        "systolic-bp",
+        "diastolic-bp",
+        "heart-rate",
+        "respiratory-rate",
+        "spo2",
+        "temperature",
+        "weight",
+    )
     assert sum(counts[name] for name in vitals) + counts["height"] == 94_261
     support = pq.read_table(clif_demo / "clif_respiratory_support.parquet").to_pylist()
     assert counts["oxygen-device"] == sum(row["device_category"] is not None for row in support) == 3325 - 783
     assert counts["fio2"] == sum(row["fio2_set"] is not None for row in support)
     results = pq.read_table(clif_demo / "clif_labs.parquet").to_pylist()
-    below = [row for row in results if (row["lab_value"] or "").startswith("<") and row["lab_category"] in LABS]
+    below = [
+        row for row in results if (row["lab_value"] or "").startswith("<") and row["lab_category"] in LABS
+    ]
     assert sum(row["text"] == "<" for row in rows) == len(below) == 17
     unread = sum(count for (table, _), count in tally.unused.items() if table == "clif_labs")
     ours = sum(row["source"].startswith("clif_labs.") for row in rows)

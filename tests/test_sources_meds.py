@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from doors import of, parquet, raw, said
 
+from doors import of, parquet, raw, said
 from tocsin.definitions.load import library
 from tocsin.definitions.schema import TocsinError
 from tocsin.sources import meds
@@ -26,9 +26,15 @@ def at(hour: int, minute: int = 0) -> datetime:
 def new_form(folder: Path, *events: Event) -> Path:
     """MEDS 0.4: data/*.parquet with numeric_value and text_value."""
     subject, time, code, value, text = zip(*events, strict=True)
-    parquet(folder / "data", "0", subject_id=pa.array(subject, pa.int64()), time=pa.array(time, pa.timestamp("us")),
-            code=pa.array(code, pa.string()), numeric_value=pa.array(value, pa.float32()),
-            text_value=pa.array(text, pa.string()))  # fmt: skip
+    parquet(
+        folder / "data",
+        "0",
+        subject_id=pa.array(subject, pa.int64()),
+        time=pa.array(time, pa.timestamp("us")),
+        code=pa.array(code, pa.string()),
+        numeric_value=pa.array(value, pa.float32()),
+        text_value=pa.array(text, pa.string()),
+    )
     return folder
 
 
@@ -53,8 +59,15 @@ def test_codes_of_a_vocabulary_and_of_the_converter(tmp_path: Path) -> None:
 
 
 def test_the_older_form_reads_the_same(tmp_path: Path) -> None:
-    parquet(tmp_path, "events", subject_id=[1], time=[at(2)], code=["LAB//220277//%"], table=["chart"],
-            value=pa.array([91.0], pa.float32()))  # fmt: skip
+    parquet(
+        tmp_path,
+        "events",
+        subject_id=[1],
+        time=[at(2)],
+        code=["LAB//220277//%"],
+        table=["chart"],
+        value=pa.array([91.0], pa.float32()),
+    )
     rows, _ = raw("meds", tmp_path / "events.parquet")
     assert [said(row, "measure", "value", "unit") for row in rows] == [("spo2", 91.0, "%")]
 
@@ -73,12 +86,16 @@ def test_infusions_are_paired_in_turn_and_one_without_a_rate_is_a_push(tmp_path:
         (2, at(1), "INFUSION_START//221906", 0.3, None),
     )
     rows, _ = raw("meds", folder)
-    assert [said(row, "patient_id", "value", "unit", "time", "end") for row in of(rows, "norepinephrine")] == [
+    assert [
+        said(row, "patient_id", "value", "unit", "time", "end") for row in of(rows, "norepinephrine")
+    ] == [
         ("1", 0.1, "mcg/kg/min", "2030-07-01 01:00", "2030-07-01 03:00"),
         ("1", 0.2, "mcg/kg/min", "2030-07-01 03:00", "2030-07-01 04:00"),
         ("2", 0.3, "mcg/kg/min", "2030-07-01 01:00", "None"),
     ]
-    assert [said(row, "value", "unit", "text", "end") for row in of(rows, "phenylephrine")] == [(0.1, "mg", "push", "None")]
+    assert [said(row, "value", "unit", "text", "end") for row in of(rows, "phenylephrine")] == [
+        (0.1, "mg", "push", "None")
+    ]
     assert [said(row, "value", "unit") for row in of(rows, "acetaminophen")] == [(1000.0, "mg")]
 
 

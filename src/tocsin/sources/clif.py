@@ -14,6 +14,17 @@ import pyarrow as pa
 
 from tocsin.definitions.schema import TocsinError
 from tocsin.facts.meaning import matched
+from tocsin.sources.clif_stays import (
+    READ,
+    deaths,
+    diagnoses,
+    dialysis,
+    orphans,
+    others,
+    own,
+    people,
+    rows,
+)
 from tocsin.sources.codes import Codes, Meaning
 from tocsin.sources.folder import Folder, files
 from tocsin.sources.ordering import database, quoted, ranked, sign, whole_patients, written
@@ -26,7 +37,8 @@ KIND = "clif"
 VITALS = {
     "temp_c": Meaning("temperature", "Cel"), "heart_rate": Meaning("heart-rate", "/min"),
     "respiratory_rate": Meaning("respiratory-rate", "/min"), "sbp": Meaning("systolic-bp", "mm[Hg]"),
-    "dbp": Meaning("diastolic-bp", "mm[Hg]"), "map": Meaning("mean-bp", "mm[Hg]"), "spo2": Meaning("spo2", "%"),
+    "dbp": Meaning("diastolic-bp", "mm[Hg]"), "map": Meaning("mean-bp", "mm[Hg]"),
+    "spo2": Meaning("spo2", "%"),
     "weight_kg": Meaning("weight", "kg"), "height_cm": Meaning("height", "cm"),
 }  # fmt: skip
 LABS = {
@@ -34,19 +46,23 @@ LABS = {
     "bilirubin_conjugated": "bilirubin-direct", "bilirubin_total": "bilirubin", "bun": "bun",
     "calcium_total": "calcium", "creatinine": "creatinine", "crp": "crp", "ferritin": "ferritin",
     "hemoglobin": "hemoglobin", "lactate": "lactate", "ldh": "ldh", "lymphocytes_absolute": "lymphocytes",
-    "magnesium": "magnesium", "neutrophils_absolute": "anc", "pco2_arterial": "paco2", "phosphate": "phosphate",
+    "magnesium": "magnesium", "neutrophils_absolute": "anc", "pco2_arterial": "paco2",
+    "phosphate": "phosphate",
     "platelet_count": "platelets", "po2_arterial": "pao2", "potassium": "potassium",
-    "procalcitonin": "procalcitonin", "pt": "pt", "ptt": "aptt", "sodium": "sodium", "troponin_i": "troponin-i",
+    "procalcitonin": "procalcitonin", "pt": "pt", "ptt": "aptt", "sodium": "sodium",
+    "troponin_i": "troponin-i",
     "troponin_t": "troponin-t", "wbc": "wbc", "inr": "inr", "ph_arterial": "ph",
 }  # fmt: skip
 #: Results without a dimension, whose unit the table leaves empty.
 BARE = {"inr": "{INR}", "ph": "[pH]"}
 #: Fluids that are a bolus when the row says so.
-FLUIDS = ("sodium chloride", "sodium_chloride", "lactated_ringers_solution", "plasma_lyte", "albumin_infusion")
-READ = (
-    "patient", "hospitalization", "vitals", "labs", "medication_admin_continuous", "medication_admin_intermittent",
-    "respiratory_support", "crrt_therapy", "hospital_diagnosis", "patient_assessments", "patient_procedures",
-)  # fmt: skip
+FLUIDS = (
+    "sodium chloride",
+    "sodium_chloride",
+    "lactated_ringers_solution",
+    "plasma_lyte",
+    "albumin_infusion",
+)
 
 
 def recognises(path: Path) -> bool:
@@ -76,7 +92,8 @@ def raw_batches(
         if not tables.has("hospitalization", "hospitalization_id", "patient_id"):
             raise TocsinError(
                 f"{path}: clif_hospitalization has no patient_id and hospitalization_id\n"
-                "  why: without it nobody knows which patient a stay belongs to\n  fix: export the whole table"
+                "  why: without it nobody knows which patient a stay belongs to\n  fix: export the whole "
+                "table"
             )
         stays = tables.scans["hospitalization"]
         patients = ranked(con, f"select patient_id from {stays}")
@@ -84,7 +101,13 @@ def raw_batches(
             "create temp table stay as select hospitalization_id, any_value(p) as p from "
             f"{stays} h join person on person.patient_id = h.patient_id::varchar group by 1"
         )
-        parts = [*vitals(tables), *labs(tables), *continuous(tables), *intermittent(tables), *breathing(tables)]
+        parts = [
+            *vitals(tables),
+            *labs(tables),
+            *continuous(tables),
+            *intermittent(tables),
+            *breathing(tables),
+        ]
         parts += [*dialysis(tables), *people(tables), *deaths(tables), *diagnoses(tables)]
         for table in ("patient_assessments", "patient_procedures"):
             parts += others(tables, table)
@@ -96,26 +119,6 @@ def raw_batches(
             tally.notes.append(f"CLIF times without a zone were read as {timezone}")
         orphans(tables)
         yield from whole_patients(con, parts, patients)
-
-
-def own(tables: Folder, table: str, known: dict[str, Meaning] | None = None, drugs: bool = False):  # type: ignore[no-untyped-def]
-    """What a category of this table means: the site's word, CLIF's, or a drug of that name."""
-
-    def say(code: str) -> Meaning | None:
-        meaning = tables.codes.find(f"clif_{table}", code) or (known or {}).get(code)
-        meaning = meaning or (tables.codes.named(code) if drugs else None)
-        return meaning if meaning and meaning.measure in tables.codes.lib.measures else None
-
-    return say
-
-
-def rows(tables: Folder, table: str, join: str, where: str = "true", **columns: str) -> str:
-    """SQL of the facts of one table."""
-    listed = ", ".join(f'{sql} as "{name.strip("_")}"' for name, sql in columns.items())
-    return (
-        f"select p, {listed}, {tables.source(table)} from {tables.scans[table]} "
-        f"join stay using (hospitalization_id) {join} where {where}"
-    )
 
 
 def vitals(tables: Folder) -> list[str]:
@@ -148,9 +151,10 @@ def labs(tables: Folder) -> list[str]:
     charted = tables.text("labs", "lab_value")
     value = tables.value("labs", "lab_value_numeric")
     value = f"coalesce({value}, {written(charted)})"
+    text = f"case when {value} is null then {charted} else {sign(charted)} end"
     return [
-        rows(tables, "labs", join, time=tables.at("labs", "lab_collect_dttm", "lab_result_dttm"), measure="measure",
-             value=value, text=f"case when {value} is null then {charted} else {sign(charted)} end",
+        rows(tables, "labs", join, time=tables.at("labs", "lab_collect_dttm", "lab_result_dttm"),
+             measure="measure", value=value, text=text,
              unit=f"coalesce(trim({tables.text('labs', 'reference_unit')}, ' \t'), usual)",
              recorded=tables.at("labs", "lab_result_dttm"))
     ]  # fmt: skip
@@ -176,24 +180,34 @@ def continuous(tables: Folder) -> list[str]:
     text = f"case when {action} = 'bolus' then 'push' end"
     order = tables.text(table, "med_order_id")
     running = (
-        f"select p, {time} as time, measure, kind, {value} as value, {text} as text, {unit} as unit, {order} as bag, "
+        f"select p, {time} as time, measure, kind, {value} as value, {text} as text, {unit} as unit, "
+        f"{order} as bag, "
         f"{tables.source(table)} from {tables.scans[table]} join stay using (hospitalization_id) {join} "
         f"where {held} and kind = 'infusion'"
     )
     tables.con.execute(
-        f"create temp table infusion as select *, lead(time) over (partition by p, measure, bag order by time) as changed "
+        "create temp table infusion as select *, lead(time) over (partition by p, measure, bag order by "
+        "time) as changed "
         f"from ({running})"
     )
     return [
         "select p, time, measure, value, text, unit, file, row from infusion s "
         f"where value is distinct from 0 or not ({OTHER_BAG})",
-        rows(tables, table, join, f"kind <> 'infusion' and {action} in ('start', 'bolus')", time=time, measure="measure"),
+        rows(
+            tables,
+            table,
+            join,
+            f"kind <> 'infusion' and {action} in ('start', 'bolus')",
+            time=time,
+            measure="measure",
+        ),
     ]
 
 
 #: Another bag of the same drug was started before this stop, within a day, and goes on after it.
 OTHER_BAG = (
-    "exists (select 1 from infusion o where o.p = s.p and o.measure = s.measure and o.bag <> s.bag and o.value > 0 "
+    "exists (select 1 from infusion o where o.p = s.p and o.measure = s.measure and o.bag <> s.bag and "
+    "o.value > 0 "
     "and o.time < s.time and o.time > s.time - interval 24 hour and coalesce(o.changed > s.time, true))"
 )
 
@@ -208,12 +222,14 @@ def intermittent(tables: Folder) -> list[str]:
     action = f"coalesce({tables.text(table, 'mar_action_category')}, 'given')"
     unit, dose = tables.text(table, "med_dose_unit"), tables.value(table, "med_dose")
     said = " || ' ' || ".join(
-        f"coalesce({tables.text(table, name)}, '')" for name in ("mar_action_name", "med_name", "med_route_name")
+        f"coalesce({tables.text(table, name)}, '')"
+        for name in ("mar_action_name", "med_name", "med_route_name")
     )
     bolus = f"(measure <> 'fluid-bolus' or ({said}) ilike '%bolus%')"
     kept = f"{action} in ('given', 'bolus') and {bolus}"
     left = tables.run(
-        table, f"select code, {action}, count(*) from {tables.scans[table]} {join} where not ({kept}) group by all"
+        table,
+        f"select code, {action}, count(*) from {tables.scans[table]} {join} where not ({kept}) group by all",
     )
     for code, act, count in left:
         tables.tally.skip(f"clif_{table}", f"{code} ({'not a bolus' if act == 'given' else act})", int(count))
@@ -235,7 +251,9 @@ def breathing(tables: Folder) -> list[str]:
     tables.tally.rows_read += int(tables.run(table, f"select count(*) from {tables.scans[table]}")[0][0])
     name, category = tables.text(table, "device_name"), tables.text(table, "device_category")
     # A face mask may be a non-rebreather: the charted name is finer than the category where it is known.
-    masks = tables.run(table, f"select distinct {name} from {tables.scans[table]} where {category} = 'Face Mask'")
+    masks = tables.run(
+        table, f"select distinct {name} from {tables.scans[table]} where {category} = 'Face Mask'"
+    )
     words = tables.codes.lib.measure("oxygen-device")
     finer = [mask for (mask,) in masks if mask and matched(mask, words.words, words.word_aliases)]
     listed = ", ".join(map(quoted, finer)) or "''"
@@ -244,108 +262,13 @@ def breathing(tables: Folder) -> list[str]:
                   text=device)]  # fmt: skip
     for column, measure, unit in (("lpm_set", "oxygen-flow", "L/min"), ("fio2_set", "fio2", "1")):
         value = tables.value(table, column)
-        parts.append(rows(tables, table, "", f"{value} is not null", time=time, measure=f"'{measure}'::measure",
-                          value=value, unit=f"'{unit}'"))  # fmt: skip
-    unsaid = f"{category} is null and {tables.value(table, 'lpm_set')} is null and {tables.value(table, 'fio2_set')} is null"
+        parts.append(rows(tables, table, "", f"{value} is not null", time=time, value=value,
+                          measure=f"'{measure}'::measure", unit=f"'{unit}'"))  # fmt: skip
+    unsaid = (
+        f"{category} is null and {tables.value(table, 'lpm_set')} is null and "
+        f"{tables.value(table, 'fio2_set')} is null"
+    )
     count = tables.run(table, f"select count(*) from {tables.scans[table]} where {unsaid}")[0][0]
     if count:
         tables.tally.skip(f"clif_{table}", "(no device, flow or FiO2)", int(count))
     return parts
-
-
-def dialysis(tables: Folder) -> list[str]:
-    """Every row of the CRRT table says that it is running."""
-    table = "crrt_therapy"
-    if not tables.has(table, "recorded_dttm"):
-        return []
-    tables.tally.rows_read += int(tables.run(table, f"select count(*) from {tables.scans[table]}")[0][0])
-    return [rows(tables, table, "", time=tables.at(table, "recorded_dttm"), measure="'dialysis'::measure")]
-
-
-def people(tables: Folder) -> list[str]:
-    """Age at each admission, and sex at the first."""
-    table = "hospitalization"
-    time = tables.at(table, "admission_dttm")
-    parts = []
-    age = tables.value(table, "age_at_admission")
-    parts.append(rows(tables, table, "", f"{age} is not null", time=time, measure="'age'::measure", value=age, unit="'a'"))
-    if tables.has("patient", "sex_category"):
-        sex = tables.text("patient", "sex_category")
-        parts.append(
-            f"select p, seen as time, 'sex'::measure as measure, {sex} as text, {tables.source('patient')} "
-            f"from {tables.scans['patient']} c join person on person.patient_id = c.patient_id::varchar join "
-            f"(select p, min({time}) as seen from {tables.scans[table]} join stay using (hospitalization_id) group by 1) "
-            f"using (p) where {sex} is not null"
-        )
-    return parts
-
-
-def deaths(tables: Folder) -> list[str]:
-    """A stay that ends `Expired`, else the patient's own time of death; the cause is not charted."""
-    table = "hospitalization"
-    expired = f"{tables.text(table, 'discharge_category')} = 'Expired'"
-    common = {"measure": "'death'::measure", "text": "'unknown'"}
-    parts = [rows(tables, table, "", expired, time=tables.at(table, "discharge_dttm"), **common)]
-    if tables.has("patient", "death_dttm"):
-        parts.append(
-            f"select p, {tables.at('patient', 'death_dttm')} as time, 'death'::measure as measure, 'unknown' as text, "
-            f"{tables.source('patient')} from {tables.scans['patient']} c "
-            "join person on person.patient_id = c.patient_id::varchar "
-            f"where {tables.at('patient', 'death_dttm')} is not null and p not in "
-            f"(select p from {tables.scans[table]} join stay using (hospitalization_id) where {expired})"
-        )
-    return parts
-
-
-def diagnoses(tables: Folder) -> list[str]:
-    """Billed diagnoses: true from admission where present then, and known only at discharge."""
-    table = "hospital_diagnosis"
-    if not tables.has(table, "diagnosis_code"):
-        return []
-    system = f"upper(coalesce({tables.text(table, 'diagnosis_code_format')}, 'ICD10CM'))"
-
-    def condition(code: str) -> Meaning | None:
-        # A symptom billed at discharge has no hour, so it would be felt at the wrong one.
-        meaning = tables.codes.find("ICD10CM", code)
-        return meaning if meaning and tables.codes.lib.measure(meaning.measure).shelf == "conditions" else None
-
-    join = tables.meanings(table, "diagnosis_code", condition, where=f"{system} like 'ICD10%'")
-    others = tables.run(table, f"select count(*) from {tables.scans[table]} where {system} not like 'ICD10%'")[0][0]
-    if others:
-        tables.tally.skip(f"clif_{table}", "(not ICD-10)", int(others))
-    stays = (
-        f"join (select hospitalization_id, {tables.at('hospitalization', 'admission_dttm')} as began, "
-        f"{tables.at('hospitalization', 'discharge_dttm')} as ended from {tables.scans['hospitalization']}) d "
-        "using (hospitalization_id)"
-    )
-    poa = f"coalesce({tables.value(table, 'poa_present')}, 0) = 1"
-    return [
-        rows(tables, table, f"{stays} {join}", f"{system} like 'ICD10%'", measure="measure", text="m.word",
-             time=f"case when {poa} then began else coalesce(ended, began) end", recorded="ended")
-    ]  # fmt: skip
-
-
-def others(tables: Folder, table: str) -> list[str]:
-    """Assessments and procedures: only what a code file names; the rest is counted.
-
-    Sedation and coma scores are no consciousness of ICANS: under sedation they would make a grade.
-    """
-    column = "assessment_category" if table == "patient_assessments" else "procedure_code"
-    if not tables.has(table, column):
-        return []
-    join = tables.meanings(table, column, own(tables, table))
-    time = tables.at(table, "recorded_dttm", "procedure_billed_dttm")
-    word = f"coalesce(m.word, {tables.text(table, 'categorical_value')})"
-    return [rows(tables, table, join, time=time, measure="measure", value=tables.value(table, "numerical_value"),
-                 text=word, unit="usual")]  # fmt: skip
-
-
-def orphans(tables: Folder) -> None:
-    """Count rows of stays that `clif_hospitalization` does not know: they belong to nobody."""
-    for table in READ[2:]:
-        if tables.has(table, "hospitalization_id"):
-            count = tables.run(
-                table, f"select count(*) from {tables.scans[table]} anti join stay using (hospitalization_id)"
-            )[0][0]
-            if count:
-                tables.tally.skip(f"clif_{table}", "(hospitalization_id unknown)", int(count))

@@ -65,7 +65,9 @@ class Codes:
         try:
             table = tomllib.loads(file.read_text(encoding="utf-8"))
         except OSError as error:
-            raise DefinitionError(f"{file}: cannot be read: {error.strerror}\n  fix: give --codes a TOML file") from error
+            raise DefinitionError(
+                f"{file}: cannot be read: {error.strerror}\n  fix: give --codes a TOML file"
+            ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise DefinitionError(f"{file}: not TOML: {error}\n  fix: mend the line named") from error
         Reader(table, str(file), ("id", "title", "status", "reading", "source", "systems", "codes"))
@@ -85,7 +87,8 @@ class Codes:
         elif isinstance(said, Mapping):
             reader = Reader(said, where, ("measure", "unit", "amount_unit", "word", "method", "only"))
             meaning = Meaning(
-                reader.text("measure"), *(reader.maybe_text(key) for key in ("unit", "amount_unit", "word", "method", "only"))
+                reader.text("measure"),
+                *(reader.maybe_text(key) for key in ("unit", "amount_unit", "word", "method", "only")),
             )
         else:
             raise DefinitionError(f"{where}: is {said!r}\n  fix: name a measure, or a table with `measure`")
@@ -127,5 +130,11 @@ class Codes:
 
 
 #: Names under which formats that code by word know a few of ours.
-NAMES = {"angiotensin": "angiotensin-2", "angiotensin-ii": "angiotensin-2", "paracetamol": "acetaminophen",
-         "tpn": "parenteral-nutrition", "noradrenaline": "norepinephrine", "adrenaline": "epinephrine"}
+NAMES = {
+    "angiotensin": "angiotensin-2",
+    "angiotensin-ii": "angiotensin-2",
+    "paracetamol": "acetaminophen",
+    "tpn": "parenteral-nutrition",
+    "noradrenaline": "norepinephrine",
+    "adrenaline": "epinephrine",
+}

@@ -29,7 +29,8 @@ class Concepts:
         then the same of the source concept, then the site's own word.
         """
         listed = [
-            f"select regexp_replace({self.tables.text(table, column)}, '\\.0$', '') as id from {self.tables.scans[table]}"
+            f"select regexp_replace({self.tables.text(table, column)}, '\\.0$', '') as id from "
+            f"{self.tables.scans[table]}"
             for column in columns[:2] if self.tables.has(table, column)
         ]  # fmt: skip
         ids = f"(select distinct id from ({' union all '.join(listed)}) where id is not null and id <> '0')"
@@ -53,10 +54,16 @@ class Concepts:
         text = self.tables.text
         rows = self.tables.run(
             "concept",
-            f"select {text('concept', 'concept_id')}, {text('concept', 'vocabulary_id')}, {text('concept', 'concept_code')} "
-            f"from {self.tables.scans['concept']} where {text('concept', 'concept_id')} in (select id from {ids})",
+            f"select {text('concept', 'concept_id')}, {text('concept', 'vocabulary_id')}, "
+            f"{text('concept', 'concept_code')} "
+            f"from {self.tables.scans['concept']} where {text('concept', 'concept_id')} in (select id from "
+            f"{ids})",
         )
-        found = {concept: self.codes.find(vocabulary, code) for concept, vocabulary, code in rows if vocabulary and code}
+        found = {
+            concept: self.codes.find(vocabulary, code)
+            for concept, vocabulary, code in rows
+            if vocabulary and code
+        }
         return {concept: meaning for concept, meaning in found.items() if meaning is not None}
 
     def wider(self, ids: str) -> dict[str, Meaning]:
@@ -69,7 +76,8 @@ class Concepts:
         far = self.tables.value(table, "min_levels_of_separation")
         rows = self.tables.run(
             table,
-            f"select {below}, {above} from {self.tables.scans[table]} where {above} in ({', '.join(map(quoted, ours))}) "
+            f"select {below}, {above} from {self.tables.scans[table]} where {above} in "
+            f"({', '.join(map(quoted, ours))}) "
             f"and {below} in (select id from {ids}) order by {far} desc nulls first, {above}",
         )
         found = {narrow: self.codes.find("OMOP", wide) for narrow, wide in rows}
@@ -83,7 +91,9 @@ class Concepts:
             column = f"regexp_replace({self.tables.text(table, 'value_as_concept_id')}, '\\.0$', '')"
             ids = f"(select distinct {column} as id from {self.tables.scans[table]})"
             coded = self.coded(ids)
-            for (concept,) in self.tables.run(table, f"select id from {ids} where id is not null and id <> '0'"):
+            for (concept,) in self.tables.run(
+                table, f"select id from {ids} where id is not null and id <> '0'"
+            ):
                 meaning = self.codes.find("OMOP", concept) or coded.get(concept)
                 if meaning is not None and meaning.word is not None:
                     values.append(f"({quoted(concept)}, {quoted(meaning.word)})")

@@ -66,7 +66,9 @@ def raw_batches(
     """Raw facts, whole patients at a time. FHIR times carry their zone; a bare one is read as `timezone`."""
     found = files(path)
     if not found:
-        raise TocsinError(f"{path}: no JSON file\n  fix: give a Bundle, or NDJSON files (.ndjson, .ndjson.gz)")
+        raise TocsinError(
+            f"{path}: no JSON file\n  fix: give a Bundle, or NDJSON files (.ndjson, .ndjson.gz)"
+        )
     reading = Resources(Codes(lib, codes, MIMIC), tally)
     with tempfile.TemporaryDirectory(dir=work, prefix="tocsin-") as scratch:
         folder = Path(scratch)
@@ -103,12 +105,15 @@ def resources(file: Path, tally: Tally) -> Iterator[tuple[int, dict[str, Any]]]:
             resource = orjson.loads(line)
         except orjson.JSONDecodeError as error:
             tally.reject(
-                file.name, number, f"is not JSON: {error}", "a resource that cannot be read is missing, not absent",
+                file.name, number, f"is not JSON: {error}",
+                "a resource that cannot be read is missing, not absent",
                 "write one resource a line", line[:200].decode("utf-8", "replace"),
             )  # fmt: skip
             continue
         if not isinstance(resource, dict) or "resourceType" not in resource:
-            tally.reject(file.name, number, "is not a FHIR resource", "it says no `resourceType`", "leave it out")
+            tally.reject(
+                file.name, number, "is not a FHIR resource", "it says no `resourceType`", "leave it out"
+            )
             continue
         yield from entries(resource, number)
 
@@ -141,7 +146,11 @@ def entries(resource: dict[str, Any], number: int) -> Iterator[tuple[int, dict[s
         yield number, resource
         return
     inner = list(enumerate(resource.get("entry") or (), 1))
-    named = {entry["fullUrl"]: entry["resource"] for _, entry in inner if "fullUrl" in entry and "resource" in entry}
+    named = {
+        entry["fullUrl"]: entry["resource"]
+        for _, entry in inner
+        if "fullUrl" in entry and "resource" in entry
+    }
     for first in (True, False):
         for place, entry in inner:
             held = entry.get("resource")
@@ -190,7 +199,8 @@ def queries(scan: str, born: str, timezone: str) -> list[str]:
         f"{known} as recorded, source, replaces from {joined} where measure <> 'sex'",
         f"select p, seen as time, measure, text, source from {joined} join {seen}) using (p) "
         "where measure = 'sex' and seen is not null",
-        f"select p, seen as time, 'age' as measure, {age('born::date', 'seen')} as value, 'a' as unit, source "
+        f"select p, seen as time, 'age' as measure, {age('born::date', 'seen')} as value, 'a' as unit, "
+        "source "
         f"from {born} join person using (patient_id) join {seen}, year({at})) using (p) "
         "where seen >= try_cast(born as date)",
     ]

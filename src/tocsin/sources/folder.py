@@ -71,7 +71,8 @@ class Folder:
             rows: list[tuple[Any, ...]] = self.con.execute(sql).fetchall()
         except duckdb.Error as error:
             raise TocsinError(
-                f"{self.path} ({self.labels.get(table, table)}): cannot be read: {str(error).splitlines()[0]}\n"
+                f"{self.path} ({self.labels.get(table, table)}): cannot be read: "
+                f"{str(error).splitlines()[0]}\n"
                 "  why: grading without this table would take its facts for absent\n"
                 "  fix: copy the file again; if it does not belong here, move it out of the folder"
             ) from error
@@ -100,13 +101,19 @@ class Folder:
 
     def at(self, table: str, *columns: str) -> str:
         """SQL for an instant: the first of these columns that is there and not null."""
-        found = [instant(*each, self.timezone) for name in columns if (each := self.column(table, name)) is not None]
+        found = [
+            instant(*each, self.timezone)
+            for name in columns
+            if (each := self.column(table, name)) is not None
+        ]
         return f"coalesce({', '.join(found)})" if found else "null::timestamptz"
 
     def naive(self, table: str, *columns: str) -> bool:
         """Whether one of these columns is a time without a zone."""
         kinds = [self.columns[table][name][1] for name in columns if self.has(table, name)]
-        return any(kind in ("TIMESTAMP", "DATE", "TIMESTAMP_NS", "TIMESTAMP_S", "TIMESTAMP_MS") for kind in kinds)
+        return any(
+            kind in ("TIMESTAMP", "DATE", "TIMESTAMP_NS", "TIMESTAMP_S", "TIMESTAMP_MS") for kind in kinds
+        )
 
     def source(self, table: str) -> str:
         """SQL for where a row came from, such as clif_vitals.parquet and 14."""
@@ -132,12 +139,21 @@ class Folder:
                 self.tally.skip(self.prefix + table, said if said is None else shown(said), int(count))
                 continue
             kind = self.codes.lib.measure(meaning.measure).kind
-            row = (said, meaning.measure, kind, meaning.unit, meaning.amount_unit, meaning.word, meaning.method)
+            row = (
+                said,
+                meaning.measure,
+                kind,
+                meaning.unit,
+                meaning.amount_unit,
+                meaning.word,
+                meaning.method,
+            )
             values.append("(" + ", ".join("null" if item is None else quoted(item) for item in row) + ")")
         name = named(f"of_{table}")
         texts = ("kind", "usual", "amount_unit", "word", "way")
         self.con.execute(
-            f"create or replace temp table {name} as select code::varchar as code, measure::measure as measure, "
+            f"create or replace temp table {name} as select code::varchar as code, measure::measure as "
+            "measure, "
             + ", ".join(f"{each}::varchar as {each}" for each in texts)
             + f" from (values {', '.join(values) or '(' + ', '.join(['null'] * 7) + ')'}) "
             + f"v(code, measure, {', '.join(texts)}) where code is not null"
@@ -147,4 +163,8 @@ class Folder:
 
 def files(path: Path) -> list[Path]:
     """The table files of a folder, by name."""
-    return sorted(file for file in path.iterdir() if file.name.lower().endswith(ENDINGS)) if path.is_dir() else []
+    return (
+        sorted(file for file in path.iterdir() if file.name.lower().endswith(ENDINGS))
+        if path.is_dir()
+        else []
+    )

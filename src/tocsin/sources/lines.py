@@ -63,7 +63,8 @@ def _too_long(path: Path, number: int, tally: Tally, longest: int) -> None:
 
 def _cut_off(path: Path, tally: Tally, error: Exception) -> None:
     tally.notes.append(
-        f"{path.name} is cut off ({error}): what came before is kept, what came after is missing; copy the file again"
+        f"{path.name} is cut off ({error}): what came before is kept, what came after is missing; copy the "
+        "file again"
     )
     tally.reject(
         path.name, 0, "is cut off: the gzip stream does not end",

@@ -211,16 +211,26 @@ def facts(timezone: str, kind: str) -> Iterator[str]:
     at = instant("time", kind, timezone)
     joined = "event join meaning using (code) join person on person.patient_id = event.subject_id"
     value = f"case when kind in ('number', 'event', 'infusion') then coalesce(value, {written('said')}) end"
-    text = f"case when kind in ('category', 'word') then coalesce(word, said) when {value} is null then said else {sign('said')} end"
+    text = (
+        f"case when kind in ('category', 'word') then coalesce(word, said) when {value} is null then said "
+        f"else {sign('said')} end"
+    )
     yield (
-        f"select p, {at} as time, measure, {value} as value, {text} as text, coalesce(event.unit, usual) as unit, "
+        f"select p, {at} as time, measure, {value} as value, {text} as text, coalesce(event.unit, usual) "
+        "as unit, "
         f"way as method, file, row from {joined} where role = 'value'"
     )
     yield f"select p, {at} as time, measure, 'unknown' as text, file, row from {joined} where role = 'death'"
     yield from lasting(joined, at)
     first = f"(select p, min({at}) as seen from {joined} where role not in ('birth', 'sex') group by p)"
-    yield f"select p, seen as time, measure, word as text, file, row from {joined} join {first} using (p) where role = 'sex'"
-    years = f"(select p, min({at}) as seen from {joined} where role not in ('birth', 'sex') group by p, year({at}))"
+    yield (
+        f"select p, seen as time, measure, word as text, file, row from {joined} join {first} using (p) "
+        "where role = 'sex'"
+    )
+    years = (
+        f"(select p, min({at}) as seen from {joined} where role not in ('birth', 'sex') group by p, "
+        f"year({at}))"
+    )
     yield (
         f"select p, seen as time, measure, {age('time', 'seen')} as value, 'a' as unit, file, row "
         f"from {joined} join {years} using (p) where role = 'birth' and seen >= {at}"
@@ -247,7 +257,9 @@ def lasting(joined: str, at: str) -> Iterator[str]:
         "case when s.kind = 'infusion' and s.value is null then 'push' when s.kind in ('category', 'word') "
         "then s.word end as text, "
         "case when s.value is null then s.amount_unit when s.kind = 'infusion' then s.usual end as unit, "
-        'case when e.time > s.time and not (s.kind = \'infusion\' and s.value is null) then e.time end as "end", '
+        "case when e.time > s.time and not (s.kind = 'infusion' and s.value is null) then e.time end as "
+        '"end", '
         "s.way as method, s.file, s.row "
-        f"from {numbered('start')} s left join {numbered('end')} e on s.p = e.p and s.grp = e.grp and s.n = e.n"
+        f"from {numbered('start')} s left join {numbered('end')} e on s.p = e.p and s.grp = e.grp and s.n "
+        "= e.n"
     )

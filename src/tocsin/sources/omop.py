@@ -82,12 +82,17 @@ def raw_batches(
             attach(con, path, tables)
         if not tables.has("person", "person_id"):
             raise TocsinError(
-                f"{path}: no table `person` with `person_id`\n  why: rows could not be told apart by patient\n"
+                f"{path}: no table `person` with `person_id`\n  why: rows could not be told apart by "
+                "patient\n"
                 "  fix: give the folder (or DuckDB file) of a whole OMOP CDM"
             )
-        patients = ranked(con, f"select {column(tables, 'person', 'person_id')} as patient_id from {tables.scans['person']}")
+        patients = ranked(
+            con, f"select {column(tables, 'person', 'person_id')} as patient_id from {tables.scans['person']}"
+        )
         concepts = Concepts(tables)
-        parts = [part for table in TABLES if table in tables.scans for part in clinical(tables, concepts, table)]
+        parts = [
+            part for table in TABLES if table in tables.scans for part in clinical(tables, concepts, table)
+        ]
         parts += deaths(tables)
         if parts:
             tally.notes.append(f"OMOP times carry no zone and were read as {timezone}")
@@ -110,7 +115,8 @@ def attach(con: duckdb.DuckDBPyConnection, path: Path, tables: Folder) -> None:
     except duckdb.Error as error:
         raise TocsinError(
             f"{path}: cannot be opened: {str(error).splitlines()[0]}\n"
-            "  why: DuckDB opens only whole files of versions it knows\n  fix: copy it again, or export it to Parquet"
+            "  why: DuckDB opens only whole files of versions it knows\n  fix: copy it again, or export it "
+            "to Parquet"
         ) from error
     for schema, table in sorted(listed):
         if table.lower() in (*READ, *VOCABULARY) or table.lower() not in tables.scans:
@@ -133,7 +139,11 @@ def clinical(tables: Folder, concepts: Concepts, table: str) -> list[str]:
     join = tables.coded(table, key, lambda code: found(*code.split(chr(31))), shown)
     dated = table == "condition_occurrence"
     time = tables.at(table, f"{start}_datetime", *([f"{start}_date"] if dated else []))
-    ended = tables.at(table, f"{end}_datetime", *([f"{end}_date"] if dated else [])) if end else "null::timestamptz"
+    ended = (
+        tables.at(table, f"{end}_datetime", *([f"{end}_date"] if dated else []))
+        if end
+        else "null::timestamptz"
+    )
     kept = f"{time} is not null"
     count_out(tables, table, join, f"not ({kept})", f"no time of day: {start}_datetime is empty")
     if table == "drug_exposure" and tables.has(table, "drug_type_concept_id"):
@@ -148,7 +158,8 @@ def clinical(tables: Folder, concepts: Concepts, table: str) -> list[str]:
     answers = concepts.answers(table) if table in ("measurement", "observation") else ""
     return [
         f'select p, {time} as time, measure, {ended} as "end", {listed}, {source(tables, table)} '
-        f"from {tables.scans[table]} {join} {answers} join person on person.patient_id = {patient} where {kept}"
+        f"from {tables.scans[table]} {join} {answers} join person on person.patient_id = {patient} where "
+        f"{kept}"
     ]
 
 
@@ -178,7 +189,10 @@ def reading(tables: Folder, concepts: Concepts, table: str) -> dict[str, str]:
     charted = f"coalesce({tables.text(table, 'value_as_string')}, {tables.text(table, 'value_source_value')})"
     number = f"coalesce({tables.value(table, 'value_as_number')}, {written(charted)})"
     operator = column(tables, table, "operator_concept_id")
-    compared = f"case when {operator} in {BELOW} then '<' when {operator} in {ABOVE} then '>' else {sign(charted)} end"
+    compared = (
+        f"case when {operator} in {BELOW} then '<' when {operator} in {ABOVE} then '>' else "
+        f"{sign(charted)} end"
+    )
     words = "m.kind in ('category', 'word', 'event')"
     return {
         "value": f"case when not {words} or m.kind = 'event' then {number} end",
@@ -207,7 +221,8 @@ def drug(tables: Folder, time: str, ended: str) -> dict[str, str]:
     runs, push = "m.kind = 'infusion'", f"(m.kind = 'infusion' and {ended} <= {time})"
     return {
         "value": (
-            f"case when {runs} and {rate} is not null then {rate} when {runs} and coalesce({per}, false) then {quantity} "
+            f"case when {runs} and {rate} is not null then {rate} when {runs} and coalesce({per}, false) "
+            f"then {quantity} "
             f"when ({push} or m.kind = 'event') and {unit} is not null then {quantity} end"
         ),
         "text": (
@@ -216,7 +231,8 @@ def drug(tables: Folder, time: str, ended: str) -> dict[str, str]:
         ),
         "unit": (
             f"case when {runs} and {rate} is not null then regexp_extract({sig}, {form}, 2) "
-            f"when {quantity} is not null and ({push} or m.kind = 'event' or coalesce({per}, false)) then {unit} end"
+            f"when {quantity} is not null and ({push} or m.kind = 'event' or coalesce({per}, false)) then "
+            f"{unit} end"
         ),
     }
 
@@ -246,13 +262,15 @@ def people(tables: Folder, parts: list[str]) -> list[str]:
     born = f"coalesce(try_cast({birth} as timestamp)::date, try({made}))"
     words = " ".join(f"when '{concept}' then '{word}'" for concept, word in SEXES.items())
     sex = f"case {column(tables, 'person', 'gender_concept_id')} {words} end"
-    joined = f"{tables.scans['person']} join person on person.patient_id = {column(tables, 'person', 'person_id')}"
+    joined = (
+        f"{tables.scans['person']} join person on person.patient_id = {column(tables, 'person', 'person_id')}"
+    )
     said = "'person/' || person.patient_id as source"
     return [
-        f"select p, seen as time, 'age'::measure as measure, {age(born, 'seen')} as value, 'a' as unit, {said} "
+        f"select p, seen as time, 'age'::measure as measure, {age(born, 'seen')} as value, 'a' as unit, "
+        f"{said} "
         f"from {joined} join (select p, min(time) as seen from ({seen}) group by p, year(time)) using (p) "
         f"where {born} is not null and seen >= {born}",
         f"select p, seen as time, 'sex'::measure as measure, {sex} as text, {said} from {joined} "
         f"join (select p, min(time) as seen from ({seen}) group by p) using (p) where {sex} is not null",
     ]
-

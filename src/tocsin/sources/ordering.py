@@ -109,8 +109,10 @@ def ranked(con: duckdb.DuckDBPyConnection, ids: str) -> pa.Array:
     Ranks follow the order of the text, byte by byte, as batches must.
     """
     con.execute(
-        "create or replace temp table person as select (row_number() over (order by patient_id) - 1)::int as p, "
-        f"patient_id from (select distinct patient_id::varchar as patient_id from ({ids})) where patient_id is not null"
+        "create or replace temp table person as select (row_number() over (order by patient_id) - 1)::int "
+        "as p, "
+        f"patient_id from (select distinct patient_id::varchar as patient_id from ({ids})) where "
+        "patient_id is not null"
     )
     reader = stream(con, "select patient_id from person order by p")
     return pa.chunked_array([batch.column(0) for batch in reader], pa.string()).combine_chunks()

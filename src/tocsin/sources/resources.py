@@ -53,7 +53,9 @@ class Resources:
             if kind == "Patient":
                 self.patient(resource)
             elif kind in ("Medication", "Device"):
-                self.named[f"{kind}/{resource.get('id')}"] = _codings(resource.get("code") or resource.get("type"))
+                self.named[f"{kind}/{resource.get('id')}"] = _codings(
+                    resource.get("code") or resource.get("type")
+                )
                 self.named[f"{kind}/{resource.get('id')}"] += _identifiers(resource)
             elif kind in self.readers:
                 self.clinical(kind, resource, file, number)
@@ -82,7 +84,11 @@ class Resources:
             self.rows.append(_row(patient, source, row))
         if status == WITHDRAWN:
             self.rows[before:] = [
-                _row(patient, source, {"time": row[1], "measure": row[2], "text": "retracted", "replaces": source})
+                _row(
+                    patient,
+                    source,
+                    {"time": row[1], "measure": row[2], "text": "retracted", "replaces": source},
+                )
                 for row in self.rows[before:]
             ]
 
@@ -157,14 +163,16 @@ class Resources:
         else:
             answer = self.meaning(said)
             word = answer.word if answer else None
-            row["text"] = meaning.word or word or part.get("valueString") or _words(part.get("valueCodeableConcept"))
+            row["text"] = (
+                meaning.word or word or part.get("valueString") or _words(part.get("valueCodeableConcept"))
+            )
             row["unit"] = meaning.unit
         if kind in ("category", "word"):
             row["text"], row["value"], row["unit"] = row.get("text") or meaning.word, None, None
         yield row
 
     def administration(self, resource: Json) -> Iterator[Json]:
-        """A drug given or running. Infusions: a rate runs, a dose at once is a push, a dose over time runs unknown."""
+        """A drug given, or running: a rate, a push (a dose at once), or a dose over time of unknown rate."""
         codings = _codings(resource.get("medicationCodeableConcept"))
         codings += self.referred(resource, resource.get("medicationReference"))
         meaning = self.meaning(codings)
@@ -174,7 +182,10 @@ class Resources:
         dosage = resource.get("dosage") or {}
         way = [coding.get("code") for coding in _codings(dosage.get("method"))]
         if meaning.only is not None and meaning.only not in way:
-            self.tally.skip(self.codes.system(codings[0].get("system") or ""), f"{codings[0].get('code')} (not {meaning.only})")
+            self.tally.skip(
+                self.codes.system(codings[0].get("system") or ""),
+                f"{codings[0].get('code')} (not {meaning.only})",
+            )
             return
         time, end = _when(resource, "effective")
         row: Json = {"time": _full(time), "end": end, "measure": meaning.measure}
@@ -211,7 +222,13 @@ class Resources:
             return
         time, end = _when(resource, "timing")
         recorded = resource.get("recordedOn")
-        yield {"time": _full(time), "end": end, "measure": meaning.measure, "text": meaning.word, "recorded": recorded}
+        yield {
+            "time": _full(time),
+            "end": end,
+            "measure": meaning.measure,
+            "text": meaning.word,
+            "recorded": recorded,
+        }
 
     def procedure(self, resource: Json) -> Iterator[Json]:
         codings = _codings(resource.get("code"))
@@ -243,7 +260,8 @@ class Resources:
 def _row(patient: str, source: str, said: Json) -> tuple[Any, ...]:
     said = {"patient_id": patient, "source": source, **said}
     return tuple(
-        value if (value := said.get(name)) is None or name in _TEXTS else float(value) for name in COLUMNS.names
+        value if (value := said.get(name)) is None or name in _TEXTS else float(value)
+        for name in COLUMNS.names
     )
 
 
@@ -270,7 +288,9 @@ def _codings(concept: Json | None) -> list[Json]:
 
 def _identifiers(resource: Json) -> list[Json]:
     """A Medication's other names: code systems are written as identifiers by some servers."""
-    return [{"system": each.get("system"), "code": each.get("value")} for each in resource.get("identifier") or ()]
+    return [
+        {"system": each.get("system"), "code": each.get("value")} for each in resource.get("identifier") or ()
+    ]
 
 
 def _words(concept: Json | None) -> str | None:

@@ -14,8 +14,8 @@ class Tally:
     """Filled by a door while its batches are taken; complete when the last batch is out.
 
     `unused` counts rows by (table or code system, code) that no definition or code file names;
-    `rejects` are rows that could not be read at all, as columns of the rejects table; `notes` are sentences for
-    the summary, such as which time zone was assumed.
+    `rejects` are rows that could not be read at all, as columns of the rejects table; `notes` are
+    sentences for the summary, such as which time zone was assumed.
     """
 
     rows_read: int = 0
