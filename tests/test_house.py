@@ -138,6 +138,14 @@ def test_nothing_speaks_of_one_machine():
             assert not paths.search(line), f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
 
 
+def test_files_named_in_the_docs_exist():
+    """A hazard answered by a test that is not there is not answered."""
+    for page in (ROOT / "CONTRIBUTING.md", ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for name in re.findall(r"`((?:tests|src|docs|examples|scripts)/[\w./*-]+)`", page.read_text("utf-8")):
+            if "ID" not in name:
+                assert list(ROOT.glob(name.rstrip("/"))), f"{page.name} names {name}"
+
+
 def test_versions_agree():
     """One version, wherever it is written."""
     import tomllib
