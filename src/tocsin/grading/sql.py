@@ -20,10 +20,17 @@ from tocsin.grading.sql_spans import FOREVER, Part, Spans, Table, number
 __all__ = ["SCHEMA", "SqlCannotSay", "grade"]
 
 INSTANT = pa.timestamp("us", tz="UTC")
-SCHEMA = pa.schema([
-    ("patient_id", pa.string()), ("scale", pa.string()), ("start", INSTANT), ("end", INSTANT),
-    ("grade", pa.int64()), ("up_to", pa.int64()), ("ambiguous", pa.bool_()),
-])
+SCHEMA = pa.schema(
+    [
+        ("patient_id", pa.string()),
+        ("scale", pa.string()),
+        ("start", INSTANT),
+        ("end", INSTANT),
+        ("grade", pa.int64()),
+        ("up_to", pa.int64()),
+        ("ambiguous", pa.bool_()),
+    ]
+)
 
 
 def grade(con: Any, facts: Table, scale: Scale, lib: Library) -> pa.Table:
@@ -100,10 +107,12 @@ def _graded(bench: Spans, findings: Findings, scale: Scale) -> Table:
         highest: Any = ibis.cases(*[(amount(f"may{at}") > 0, at) for at in grades], else_=0)
         up_to = ibis.greatest(grade, highest)
         open_grade = ibis.cases(
-            *[(grade == at, (amount(f"yes{at}") > 0) & (amount(f"firm{at}") == 0)) for at in grades], else_=False
+            *[(grade == at, (amount(f"yes{at}") > 0) & (amount(f"firm{at}") == 0)) for at in grades],
+            else_=False,
         )
         open_up_to = ibis.cases(
-            *[(up_to == at, (amount(f"may{at}") > 0) & (amount(f"solid{at}") == 0)) for at in grades], else_=False
+            *[(up_to == at, (amount(f"may{at}") > 0) & (amount(f"solid{at}") == 0)) for at in grades],
+            else_=False,
         )
         return {"grade": grade, "up_to": up_to, "ambiguous": number(open_grade | open_up_to)}
 
@@ -128,8 +137,15 @@ def _last_change(bench: Spans, chart: Chart, findings: Findings, names: list[str
     for place, name in enumerate(names):
         steps = findings[name]
         for end, sign in (("s", 1), ("e", -1)):
-            moves.append(steps.select("k", t=steps[end], f=ibis.literal(place).cast("int64"),
-                                      lo=(steps.lo * sign).cast("int64"), hi=(steps.hi * sign).cast("int64")))
+            moves.append(
+                steps.select(
+                    "k",
+                    t=steps[end],
+                    f=ibis.literal(place).cast("int64"),
+                    lo=(steps.lo * sign).cast("int64"),
+                    hi=(steps.hi * sign).cast("int64"),
+                )
+            )
     every = bench.keep(ibis.union(*moves, distinct=False))
     keys = chart.keys.select("k", "patient_id", "first")
     named = every.join(keys, "k")
@@ -155,9 +171,17 @@ def _table(con: Any, bench: Spans, chart: Chart, graded: Table, lapse: Table, sc
     cut = cut.filter(cut.s < cut.e).select("patient_id", "s", "e", "grade", "up_to", "ambiguous")
     fallen = ends.filter(ends.fell.notnull())
     five = ibis.literal(5).cast("int64")
-    last = fallen.select("patient_id", s=fallen.fell, e=ibis.literal(FOREVER).cast("int64"), grade=five, up_to=five,
-                         ambiguous=number(ibis.literal(False)))
-    found = con.to_pyarrow(ibis.union(cut, last.select(*cut.columns), distinct=False).order_by("patient_id", "s"))
+    last = fallen.select(
+        "patient_id",
+        s=fallen.fell,
+        e=ibis.literal(FOREVER).cast("int64"),
+        grade=five,
+        up_to=five,
+        ambiguous=number(ibis.literal(False)),
+    )
+    found = con.to_pyarrow(
+        ibis.union(cut, last.select(*cut.columns), distinct=False).order_by("patient_id", "s")
+    )
     return _merged(found, scale)
 
 
@@ -167,19 +191,23 @@ def _merged(found: pa.Table, scale: Scale) -> pa.Table:
     for row in sorted(found.to_pylist(), key=lambda row: (row["patient_id"], row["s"])):
         shown = {"grade": row["grade"], "up_to": row["up_to"], "ambiguous": row["ambiguous"] == 1}
         last = out[-1] if out else None
-        if last and last["patient_id"] == row["patient_id"] and last["end"] == row["s"] and all(
-            last[name] == value for name, value in shown.items()
+        if (
+            last
+            and last["patient_id"] == row["patient_id"]
+            and last["end"] == row["s"]
+            and all(last[name] == value for name, value in shown.items())
         ):
             last["end"] = row["e"]
             continue
-        out.append({"patient_id": row["patient_id"], "scale": scale.id, "start": row["s"], "end": row["e"], **shown})
+        out.append(
+            {"patient_id": row["patient_id"], "scale": scale.id, "start": row["s"], "end": row["e"], **shown}
+        )
     columns = {name: [row[name] for row in out] for name in SCHEMA.names}
     columns["end"] = [None if end == FOREVER else end for end in columns["end"]]
     arrays = [
-        pa.array(columns[field.name], pa.int64()).cast(field.type) if pa.types.is_timestamp(field.type)
+        pa.array(columns[field.name], pa.int64()).cast(field.type)
+        if pa.types.is_timestamp(field.type)
         else pa.array(columns[field.name], field.type)
         for field in SCHEMA
     ]
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
-
-

@@ -1,13 +1,14 @@
 """Facts as SQL sees them: patients and their universes, channels of readings, and how long each stands.
 
-A *key* k is one patient before the first dose, or the same patient from the first dose on: the two are graded as
-two records (the second knows the facts of the first, marked `pre`), because what was proven before a dose proves
-nothing after it. A reading is an interval of possible values; `HUGE` stands for "without bound".
+A *key* k is one patient before the first dose, or the same patient from the first dose on: the two are graded
+as two records (the second knows the facts of the first, marked `pre`), because what was proven before a dose
+proves nothing after it. A reading is an interval of possible values; `HUGE` stands for "without bound".
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,8 +17,18 @@ import ibis
 import ibis.expr.datatypes as dt
 
 from tocsin.definitions.load import Library
-from tocsin.definitions.schema import Measure, TocsinError
-from tocsin.grading.sql_spans import FOREVER, Column, Spans, Table, hours, neighbours, next_marked, number
+from tocsin.definitions.schema import Finding, Measure, Scale, TocsinError
+from tocsin.grading.sql_spans import (
+    FOREVER,
+    Column,
+    Part,
+    Spans,
+    Table,
+    hours,
+    neighbours,
+    next_marked,
+    number,
+)
 from tocsin.units import Conversion, convert
 
 HUGE = 1e300
@@ -25,13 +36,22 @@ HUGE = 1e300
 NEAR = 1e-9
 
 
-class SqlCannotSay(TocsinError):
+class SqlCannotSay(TocsinError):  # noqa: N818 - the name is what it tells
     """A scale, or an engine, that this translation refuses by name."""
+
+
+def cannot(scale: Scale, finding: Finding, word: str) -> SqlCannotSay:
+    """The refusal of a word as this finding uses it."""
+    return SqlCannotSay(
+        f"scale `{scale.id}`, finding `{finding.id}`: SQL cannot say `{word}` as it is used here\n"
+        "  why: a grade that skipped the word would be another grade\n"
+        "  fix: grade this scale from Parquet without SQL"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """What a finding reads: a measure, perhaps by one method, against one reference, in one unit, for one hold."""
+    """What a finding reads: a measure, perhaps by one method, over a reference, in a unit, for a hold."""
 
     measure: str
     method: str | None = None
@@ -44,13 +64,17 @@ class Channel:
 def _clocks() -> dict[str, Any]:
     """How each engine that the tests have executed turns an instant into microseconds since 1970."""
     instant = dt.Timestamp(timezone="UTC")
-    micros = ibis.udf.scalar.builtin(_unused, name="epoch_us", signature=((instant,), dt.int64))
-    part = ibis.udf.scalar.builtin(_unused, name="date_part", signature=((dt.string, instant), dt.float64))
+    micros = ibis.udf.scalar.builtin(_epoch_us, name="epoch_us", signature=((instant,), dt.int64))
+    part = ibis.udf.scalar.builtin(_date_part, name="date_part", signature=((dt.string, instant), dt.float64))
     return {"duckdb": micros, "postgres": lambda time: (part("epoch", time) * 1e6).round().cast("int64")}
 
 
-def _unused(*_: Any) -> None:
-    """The body of a function that only the engine runs."""
+def _epoch_us(time: Any) -> None:
+    """DuckDB's own; only its name and arguments are read here."""
+
+
+def _date_part(part: Any, time: Any) -> None:
+    """PostgreSQL's own; only its name and arguments are read here."""
 
 
 def micros(con: Any, time: Column) -> Column:
@@ -91,14 +115,27 @@ class Chart:
         self._resolved: dict[Channel, Table] = {}
         self._standing: dict[Channel, Table] = {}
         self._changes: dict[str, Table] = {}
+        self._masks: dict[str, Table] = {}
         con = bench.con
         value = ibis.ifelse(facts.value.isnan(), None, facts.value)
         rows = facts.select(
-            "patient_id", "measure", "text", "ref_low", "ref_high", "method", "source", "replaces", "weight",
-            value=value, t=micros(con, facts.time), stop=micros(con, facts.end),
+            "patient_id",
+            "measure",
+            "text",
+            "ref_low",
+            "ref_high",
+            "method",
+            "source",
+            "replaces",
+            "weight",
+            value=value,
+            t=micros(con, facts.time),
+            stop=micros(con, facts.end),
         )
         another = rows.source.isnull() | (rows.replaces != rows.source)
-        corrected = rows.filter(rows.replaces.notnull() & another).select("patient_id", source="replaces").distinct()
+        corrected = (
+            rows.filter(rows.replaces.notnull() & another).select("patient_id", source="replaces").distinct()
+        )
         rows = rows.anti_join(corrected, ["patient_id", "source"])
         rows = rows.filter(rows.text.isnull() | (rows.text != "retracted")).drop("source", "replaces")
         deaths = rows.filter(rows.measure == "death").group_by("patient_id").aggregate(died=ibis._.t.min())
@@ -107,17 +144,32 @@ class Chart:
         therapies = lib.classes.get("therapy", ())
         dosed = rows.measure.isin(therapies) if therapies else ibis.literal(False)
         people = rows.group_by("patient_id").aggregate(
-            first=rows.t.min(), dose=ibis.ifelse(dosed, rows.t, ibis.null("int64")).min(), died=rows.died.min()
+            first=rows.t.min(),
+            dose=ibis.ifelse(dosed, rows.t, ibis.null("int64")).min(),
+            died=rows.died.min(),
         )
-        people = people.mutate(n=ibis.row_number().over(ibis.window(order_by=people.patient_id)).cast("int64"))
+        people = people.mutate(
+            n=ibis.row_number().over(ibis.window(order_by=people.patient_id)).cast("int64")
+        )
         people = bench.keep(people)
         before = people.select(
-            "patient_id", "first", "died", k=people.n * 2, u0=people.first, u1=people.dose.fill_null(FOREVER), dosed=number(False)
+            "patient_id",
+            "first",
+            "died",
+            k=people.n * 2,
+            u0=people.first,
+            u1=people.dose.fill_null(FOREVER),
+            dosed=number(False),
         )
         after = people.filter(people.dose.notnull())
         after = after.select(
-            "patient_id", "first", "died", k=after.n * 2 + 1, u0=after.dose,
-            u1=ibis.literal(FOREVER).cast("int64"), dosed=number(True),
+            "patient_id",
+            "first",
+            "died",
+            k=after.n * 2 + 1,
+            u0=after.dose,
+            u1=ibis.literal(FOREVER).cast("int64"),
+            dosed=number(True),
         )
         keys = ibis.union(before, after, distinct=False)
         self.keys = bench.keep(keys.filter(keys.u0 < keys.u1))
@@ -125,7 +177,9 @@ class Chart:
         wanted = rows.filter(rows.measure.isin(sorted(used | {"attribution"}))).drop("died")
         joined = wanted.join(self.keys, "patient_id")
         known = joined.filter((joined.dosed == 1) | (joined.t < joined.u1))
-        self.facts = bench.keep(known.mutate(pre=number(known.t < known.u0)).drop("u0", "u1", "first", "died", "dosed"))
+        self.facts = bench.keep(
+            known.mutate(pre=number(known.t < known.u0)).drop("u0", "u1", "first", "died", "dosed")
+        )
         self.rows = rows
 
     def readings(self, channel: Channel) -> Table:
@@ -170,10 +224,15 @@ class Chart:
         if channel.unit and measure.unit and channel.unit != measure.unit:
             rows = self._in_unit(rows, measure, channel.unit)
         if channel.reference in ("times_uln", "times_lln"):
-            own, usual = (rows.ref_high, measure.ref_high) if channel.reference == "times_uln" else (
-                rows.ref_low, measure.ref_low)
+            own, usual = (
+                (rows.ref_high, measure.ref_high)
+                if channel.reference == "times_uln"
+                else (rows.ref_low, measure.ref_low)
+            )
             limit = own.nullif(0.0) if usual is None else ibis.coalesce(own.nullif(0.0), usual)
-            rows = rows.mutate(low=(rows.low / limit).fill_null(-HUGE), high=(rows.high / limit).fill_null(HUGE))
+            rows = rows.mutate(
+                low=(rows.low / limit).fill_null(-HUGE), high=(rows.high / limit).fill_null(HUGE)
+            )
         return rows
 
     def _in_unit(self, rows: Table, measure: Measure, unit: str) -> Table:
@@ -193,7 +252,9 @@ class Chart:
         nothing = (rows.low == 0.0) & (rows.high == 0.0)
         unknown = rows.weight.isnull() & ~nothing
         return rows.mutate(
-            low=ibis.cases((nothing | (unknown & (rows.low >= 0.0)), 0.0), (unknown, -HUGE), else_=rows.low * scale),
+            low=ibis.cases(
+                (nothing | (unknown & (rows.low >= 0.0)), 0.0), (unknown, -HUGE), else_=rows.low * scale
+            ),
             high=ibis.cases((nothing, 0.0), (unknown, HUGE), else_=rows.high * scale),
             low_open=ibis.ifelse(unknown & (rows.low >= 0.0), number(True), rows.low_open),
             high_open=ibis.ifelse(unknown, number(False), rows.high_open),
@@ -206,7 +267,8 @@ class Chart:
         instant = ibis.window(group_by=["k", "t"])
         pick = "min" if measure.worse == "low" and measure.kind == "number" else "max"
         rows = rows.mutate(
-            worst_low=getattr(rows.low, pick)().over(instant), worst_high=getattr(rows.high, pick)().over(instant)
+            worst_low=getattr(rows.low, pick)().over(instant),
+            worst_high=getattr(rows.high, pick)().over(instant),
         )
         if pick == "min":
             order = [rows.high, ibis.desc(rows.high_open), rows.low, rows.low_open]
@@ -219,13 +281,18 @@ class Chart:
         high_open = ibis.ifelse(at_high, rows.high_open, ibis.null("int64"))
         method = ibis.ifelse(rules, rows.method.fill_null(""), ibis.null("string"))
         # A row without an end ends with its hold, but a said end counts before an equal unsaid one.
-        halt = rows.stop.fill_null(rows.t + hours(measure.hold_hours or 0.0)) * 2 + number(rows.stop.notnull())
+        halt = rows.stop.fill_null(rows.t + hours(measure.hold_hours or 0.0)) * 2 + number(
+            rows.stop.notnull()
+        )
         stop = ibis.ifelse(rules, halt, ibis.null("int64"))
         found = rows.group_by("k", "t").aggregate(
-            low=rows.worst_low.min(), high=rows.worst_high.min(),
+            low=rows.worst_low.min(),
+            high=rows.worst_high.min(),
             low_open=low_open.min() if pick == "min" else low_open.max(),
             high_open=high_open.max() if pick == "min" else high_open.min(),
-            method=method.min().fill_null(""), stop=stop.max(), pre=rows.pre.max(),
+            method=method.min().fill_null(""),
+            stop=stop.max(),
+            pre=rows.pre.max(),
         )
         said = found.stop % 2 == 1
         return found.mutate(stop=ibis.ifelse(said, ((found.stop - 1) / 2).cast("int64"), ibis.null("int64")))
@@ -241,7 +308,7 @@ class Chart:
         return self._changes[measure]
 
     def standing(self, channel: Channel) -> Table:
-        """The spans (k, s, e) on which each reading stands, with its interval, `pre` and its own instant t; kept.
+        """The spans (k, s, e) on which each reading stands, with its interval, `pre` and own instant t; kept.
 
         Not cut to the universe. Where no row lies the channel is missing (an infusion: not running).
         """
@@ -255,16 +322,21 @@ class Chart:
     def _held(self, channel: Channel, measure: Measure, hold: float | None) -> Table:
         read = self.readings(channel)
         after = read.mutate(
-            s=read.t, e=ibis.coalesce(read.t.lead().over(neighbours("t")), FOREVER),
+            s=read.t,
+            e=ibis.coalesce(read.t.lead().over(neighbours("t")), FOREVER),
         )
         if hold is not None:
             after = after.mutate(e=ibis.least(after.e, after.t + hours(hold)))
         if measure.held_with is not None:
-            marks = ibis.union(
-                read.select("k", "t", mark=number(ibis.literal(False))),
-                self.changes(measure.held_with).mutate(mark=number(ibis.literal(True))),
-                distinct=False,
-            ).group_by("k", "t").aggregate(mark=ibis._.mark.max())
+            marks = (
+                ibis.union(
+                    read.select("k", "t", mark=number(ibis.literal(False))),
+                    self.changes(measure.held_with).mutate(mark=number(ibis.literal(True))),
+                    distinct=False,
+                )
+                .group_by("k", "t")
+                .aggregate(mark=ibis._.mark.max())
+            )
             void = next_marked(marks, marks.mark, "void").select("k", "t", "void")
             after = after.join(void, ["k", "t"])
             after = after.mutate(e=ibis.least(after.e, after.void)).drop("void")
@@ -275,45 +347,34 @@ class Chart:
         read = self.readings(channel)
         reach = FOREVER if hold is None else read.t + hours(hold)
         rows = read.mutate(
-            nxt=ibis.coalesce(read.t.lead().over(neighbours("t")), FOREVER), halt=ibis.coalesce(read.stop, reach)
+            nxt=ibis.coalesce(read.t.lead().over(neighbours("t")), FOREVER),
+            halt=ibis.coalesce(read.stop, reach),
         )
         on = rows.mutate(s=rows.t, e=ibis.least(rows.halt, rows.nxt))
         known = rows.stop.notnull() | ((rows.low == 0.0) & (rows.high == 0.0))
         off = rows.mutate(
-            s=ibis.greatest(rows.halt, rows.t), e=rows.nxt, low=ibis.literal(0.0),
-            high=ibis.ifelse(known, 0.0, HUGE), low_open=number(ibis.literal(False)),
-            high_open=number(ibis.literal(False)), lapsed=number(~known),
+            s=ibis.greatest(rows.halt, rows.t),
+            e=rows.nxt,
+            low=ibis.literal(0.0),
+            high=ibis.ifelse(known, 0.0, HUGE),
+            low_open=number(ibis.literal(False)),
+            high_open=number(ibis.literal(False)),
+            lapsed=number(~known),
         )
         on = on.mutate(lapsed=number(ibis.literal(False)))
         both = ibis.union(on, off.select(*on.columns), distinct=False)
         return both.filter(both.s < both.e).drop("nxt", "halt", "stop")
 
-    def baseline(self, channel: Channel) -> Table:
-        """The channel's baseline as an interval, one row (k, low, low_open, high, high_open) where there is one."""
-        measure = self.lib.measure(channel.measure)
-        read = self.readings(channel)
-        joined = read.filter(read.pre == 1).join(self.bench.universe, "k")
-        window = hours(measure.baseline_hours or 0.0)
-        near = joined.filter((joined.t >= joined.u0 - window) & (joined.t < joined.u0))
-        ends = ("low", "low_open", "high", "high_open")
-        if measure.baseline_statistic == "last":
-            latest = near.mutate(_last=near.t.max().over(ibis.window(group_by="k")))
-            return latest.filter(latest.t == latest._last).select("k", *ends)
-        found = self._middle(near, "low").join(self._middle(near, "high"), "k")
-        spread = number(found.low != found.high)
-        return found.mutate(low_open=spread, high_open=spread).select("k", *ends)
+    def masked(self, measures: Sequence[str]) -> list[Part]:
+        """While `m` is above 0, a clinician has given one of these measures another cause."""
+        kinds = {self.lib.measure(name).attribution for name in measures}
+        for kind in kinds:
+            if kind and kind not in self._masks:
+                self._masks[kind] = self.bench.keep(self.bench.clip(self._causes(kind)))
+        return [(self._masks[kind], {"m": 1}) for kind in sorted(kind for kind in kinds if kind)]
 
-    def _middle(self, rows: Table, end: str) -> Table:
-        """The median of one end of the intervals, by key; between two middle values their mean."""
-        walk = ibis.window(group_by="k", order_by=[rows[end], rows.t])
-        ranked = rows.mutate(_n=ibis.row_number().over(walk).cast("int64"),
-                             _of=rows.k.count().over(ibis.window(group_by="k")).cast("int64"))
-        # Ranks count from 0: the middle one, or the middle two.
-        middle = ranked.filter((ranked._n * 2 >= ranked._of - 2) & (ranked._n * 2 <= ranked._of))
-        return middle.group_by("k").aggregate(**{end: middle[end].mean()})
-
-    def masks(self, category: str) -> Table:
-        """The spans on which the clinician's word gives this category another cause than the syndrome graded."""
+    def _causes(self, category: str) -> Table:
+        """The spans on which this category has another cause than the syndrome graded."""
         rows = self.facts.filter(self.facts.measure == "attribution")
         rows = rows.mutate(said=rows.text.fill_null("").replace(" ", ""))
         rows = rows.filter(rows.said.startswith(f"{category}="))
@@ -325,4 +386,4 @@ class Chart:
         causes = rows.filter(rows.ends == 0).join(until, ["k", "t"])
         reach = FOREVER if hold is None else causes.t + hours(hold)
         spans = causes.select("k", s=causes.t, e=ibis.least(ibis.coalesce(causes.stop, reach), causes.until))
-        return self.bench.keep(self.bench.islands(spans.filter(spans.s < spans.e)))
+        return self.bench.islands(spans.filter(spans.s < spans.e))

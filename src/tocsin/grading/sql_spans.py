@@ -1,11 +1,11 @@
 """Step functions over time as tables of half-open spans, and the few operations on them that grading needs.
 
-A *steps* table holds one three-valued function per key: rows (k, s, e, lo, hi), disjoint, merged and inside the
-key's universe [u0, u1); `lo` is 1 where the function is yes for certain, `hi` is 1 where it is not no for certain,
-and where no row lies it is no. A *spans* table (k, s, e) is a set of instants. Times are integers: microseconds
-since 1970 in UTC; `FOREVER` stands for "without end".
+A *steps* table holds one three-valued function per key: rows (k, s, e, lo, hi), disjoint, merged and inside
+the key's universe [u0, u1); `lo` is 1 where the function is yes for certain, `hi` is 1 where it is not no for
+certain, and where no row lies it is no. A *spans* table (k, s, e) is a set of instants. Times are integers:
+microseconds since 1970 in UTC; `FOREVER` stands for "without end".
 
-Every operation is LAG, LEAD, SUM OVER, MAX OVER, UNION ALL and GROUP BY, so that it says the same in any SQL engine.
+Every operation is LAG, LEAD, SUM OVER, MAX OVER, UNION ALL and GROUP BY: the same in any SQL engine.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def neighbours(*keys: Column, by: str = "k") -> Any:
 
 
 def next_marked(table: Table, mark: Column, name: str) -> Table:
-    """Add `name`: the first instant strictly later than the row's at which `mark` is 1 (one row per instant)."""
+    """Add `name`: the first instant later than the row's at which `mark` is 1 (one row per instant)."""
     marked = table.mutate(_at=ibis.ifelse(mark == 1, table.t, FOREVER))
     backwards = ordered(ibis.desc("t"))
     marked = marked.mutate(_from=marked._at.min().over(backwards))
@@ -84,10 +84,6 @@ class Spans:
         self._names.append(name)
         return ibis.table(table.schema(), name=name)
 
-    def any(self, table: Table) -> bool:
-        """Whether a table holds a row."""
-        return bool(self.con.to_pyarrow(table.count()).as_py())
-
     def close(self) -> None:
         """Drop every table this run kept."""
         for name in self._names:
@@ -112,8 +108,10 @@ class Spans:
         `values` makes of the sums the columns wanted. Parts must lie inside the universe.
         """
         names = sorted({name for _, adds in parts for name in adds})
-        deltas = [self.universe.select("k", t=self.universe[end], **dict.fromkeys(names, _zero()))
-                  for end in ("u0", "u1")]
+        deltas = [
+            self.universe.select("k", t=self.universe[end], **dict.fromkeys(names, _zero()))
+            for end in ("u0", "u1")
+        ]
         for table, adds in parts:
             for end, sign in (("s", 1), ("e", -1)):
                 columns = {name: _zero() for name in names}
@@ -121,23 +119,31 @@ class Spans:
                     amount = table[what] if isinstance(what, str) else ibis.literal(what)
                     columns[name] = (amount * sign).cast("int64")
                 deltas.append(table.select("k", t=table[end], **columns))
-        points = ibis.union(*deltas, distinct=False).group_by("k", "t").aggregate(
-            **{name: ibis._[name].sum().cast("int64") for name in names}
+        points = (
+            ibis.union(*deltas, distinct=False)
+            .group_by("k", "t")
+            .aggregate(**{name: ibis._[name].sum().cast("int64") for name in names})
         )
         sums = {name: points[name].sum().over(ordered("t")).cast("int64") for name in names}
         run = points.select("k", "t", nxt=points.t.lead().over(neighbours("t")), **sums)
         said = dict(values(run))
         # The end of the universe is a change to nothing, so that the last span ends there.
-        state = run.select("k", "t", **{
-            name: ibis.ifelse(run.nxt.isnull(), -1, value).cast("int64") for name, value in said.items()
-        })
+        state = run.select(
+            "k",
+            "t",
+            **{name: ibis.ifelse(run.nxt.isnull(), -1, value).cast("int64") for name, value in said.items()},
+        )
         before = state.mutate(**{f"_{name}": state[name].lag().over(neighbours("t")) for name in said})
-        changed = ibis.or_(*[before[f"_{name}"].isnull() | (before[f"_{name}"] != before[name]) for name in said])
+        changed = ibis.or_(
+            *[before[f"_{name}"].isnull() | (before[f"_{name}"] != before[name]) for name in said]
+        )
         picked = before.filter(changed).select("k", "t", *said)
         spans = picked.select("k", *said, s=picked.t, e=picked.t.lead().over(neighbours("t")))
         return spans.filter(spans.e.notnull())
 
-    def steps(self, parts: Sequence[Part], lo: Callable[[Table], Column], hi: Callable[[Table], Column]) -> Table:
+    def steps(
+        self, parts: Sequence[Part], lo: Callable[[Table], Column], hi: Callable[[Table], Column]
+    ) -> Table:
         """The steps table whose `lo` and `hi` are these conditions on the sums of `parts`; kept."""
         tiled = self.tile(parts, lambda run: {"lo": number(lo(run)), "hi": number(hi(run) | lo(run))})
         return self.keep(tiled.filter(tiled.hi == 1))
@@ -147,13 +153,15 @@ class Spans:
         return self.islands(steps.filter(steps[column] == 1).select("k", "s", "e"))
 
     def runs(self, spans: Table, gap: int = 0) -> Table:
-        """The spans, each with `start` and `stop` of the run it belongs to (gaps of at most `gap` are bridged)."""
+        """The spans, each with `start` and `stop` of its run (gaps of at most `gap` are bridged)."""
         reach = spans.mutate(_reach=spans.e.max().over(ordered("s", "e")))
         reach = reach.mutate(_before=reach._reach.lag().over(neighbours("s", "e")))
         fresh = reach.mutate(_new=number(reach._before.isnull() | (reach.s > reach._before + gap)))
         numbered = fresh.mutate(_run=fresh._new.sum().over(ordered("s", "e")).cast("int64"))
         whole = ibis.window(group_by=["k", "_run"])
-        return numbered.select("k", "s", "e", start=numbered.s.min().over(whole), stop=numbered.e.max().over(whole))
+        return numbered.select(
+            "k", "s", "e", start=numbered.s.min().over(whole), stop=numbered.e.max().over(whole)
+        )
 
     def islands(self, spans: Table) -> Table:
         """The same instants as disjoint spans that do not touch."""

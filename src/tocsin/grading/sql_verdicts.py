@@ -9,8 +9,10 @@ import ibis
 
 from tocsin.definitions.schema import Finding, Measure
 from tocsin.grading.sql_readings import HUGE, NEAR, Channel, Chart
-from tocsin.grading.sql_spans import FOREVER, Column, Spans, Table, neighbours, number
+from tocsin.grading.sql_spans import FOREVER, Column, Spans, Table, hours, neighbours, number
 
+#: What an unknown age is read as, in years (docs/grading.md); such an answer is flagged `adult-assumed`.
+ADULT = 18.0
 ENDS = ("low", "low_open", "high", "high_open")
 
 
@@ -22,8 +24,7 @@ def compare(op: str, row: Any, bound: Any) -> tuple[Column, Column]:
         return (value - bound).abs() <= slack
 
     low_is, high_is = near(row.low), near(row.high)
-    low_over, high_over = (row.low > bound) & ~low_is, (row.high > bound) & ~high_is
-    low_under, high_under = (row.low < bound) & ~low_is, (row.high < bound) & ~high_is
+    low_over, high_under = (row.low > bound) & ~low_is, (row.high < bound) & ~high_is
     if op == "at_least":
         return low_over | low_is, high_under | (high_is & (row.high_open == 1))
     if op == "above":
@@ -50,7 +51,8 @@ def against(reference: str, row: Table) -> dict[str, Column]:
     downwards = {"low_open": upwards["high_open"], "high_open": upwards["low_open"]}
     if reference == "drop_from_baseline":
         return {
-            "low": ibis.greatest(row.b_low - row.high, -HUGE), "high": ibis.least(row.b_high - row.low, HUGE),
+            "low": ibis.greatest(row.b_low - row.high, -HUGE),
+            "high": ibis.least(row.b_high - row.low, HUGE),
             "low_open": ibis.greatest(row.high_open, row.b_low_open),
             "high_open": ibis.greatest(row.low_open, row.b_high_open),
         }
@@ -62,7 +64,8 @@ def against(reference: str, row: Table) -> dict[str, Column]:
         return {"low": ibis.ifelse(some, least, -HUGE), "high": ibis.ifelse(some, most, HUGE), **upwards}
     return {
         "low": ibis.ifelse(some & (row.high < HUGE), 100.0 * (1 - most), -HUGE),
-        "high": ibis.ifelse(some & (row.low > -HUGE), 100.0 * (1 - least), HUGE), **downwards,
+        "high": ibis.ifelse(some & (row.low > -HUGE), 100.0 * (1 - least), HUGE),
+        **downwards,
     }
 
 
@@ -83,7 +86,7 @@ class Verdicts:
     def of(self, finding: Finding) -> Table:
         """Spans (k, s, e) with the reading's instant t, its method and pre, and `yes` and `no` as 0 or 1.
 
-        Where no row lies, the finding is missing. That what lies before a dose proves nothing is not yet said.
+        Where no row lies, the finding is missing. What lies before a dose is judged like the rest.
         """
         channel = self.channel(finding)
         measure = self.chart.lib.measure(channel.measure)
@@ -132,12 +135,12 @@ class Verdicts:
 
     def _with_baseline(self, rows: Table, channel: Channel) -> Table:
         """The spans of patients with a baseline, and it in columns b_low, b_high, b_low_open, b_high_open."""
-        base = self.chart.baseline(channel)
+        base = self.baseline(channel)
         return rows.join(base.select("k", **{f"b_{end}": base[end] for end in ENDS}), "k")
 
     def _not_new(self, rows: Table, finding: Finding, channel: Channel, measure: Measure) -> Table:
         """A yes becomes no where the baseline already satisfied the bound."""
-        base = self.chart.baseline(channel)
+        base = self.baseline(channel)
         if finding.one_of:
             had, _ = among(finding.one_of, measure, base)
         else:
@@ -149,26 +152,56 @@ class Verdicts:
         return rows.mutate(yes=ibis.ifelse(old, nothing, rows.yes), no=ibis.ifelse(old, surely, rows.no))
 
     def _age_limited(self, rows: Table, channel: Channel, measure: Measure) -> Table:
-        """The spans cut where the age changes, each with its limit `bar` and the baseline (b_low ...; null: none)."""
+        """The spans cut where the age changes, each with its limit `bar` and the baseline (or null)."""
         ages = self.ages()
-        limit = ibis.cases(*[
-            ((ages.age >= band.age_from) & (ages.age < min(band.age_below, HUGE)),
-             band.below + band.plus_per_year * ages.age)
-            for band in measure.limits
-        ])
+        limit = ibis.cases(
+            *[
+                (
+                    (ages.age >= band.age_from) & (ages.age < min(band.age_below, HUGE)),
+                    band.below + band.plus_per_year * ages.age,
+                )
+                for band in measure.limits
+            ]
+        )
         spans = ages.select("k", "from_", "to_", bar=limit)
         cut = rows.join(spans, [rows.k == spans.k, rows.s < spans.to_, spans.from_ < rows.e])
         cut = cut.mutate(s=ibis.greatest(cut.s, cut.from_), e=ibis.least(cut.e, cut.to_)).drop("from_", "to_")
         cut = cut.drop("k_right") if "k_right" in cut.columns else cut
-        base = self.chart.baseline(channel)
+        base = self.baseline(channel)
         base = base.select("k", **{f"b_{end}": base[end] for end in ENDS})
         joined = cut.join(base, "k", how="left")
         return joined.drop("k_right") if "k_right" in joined.columns else joined
 
+    def baseline(self, channel: Channel) -> Table:
+        """The channel's baseline as an interval: one row (k, low, low_open, high, high_open), or none."""
+        measure = self.chart.lib.measure(channel.measure)
+        read = self.chart.readings(channel)
+        joined = read.filter(read.pre == 1).join(self.bench.universe, "k")
+        window = hours(measure.baseline_hours or 0.0)
+        near = joined.filter((joined.t >= joined.u0 - window) & (joined.t < joined.u0))
+        ends = ("low", "low_open", "high", "high_open")
+        if measure.baseline_statistic == "last":
+            latest = near.mutate(_last=near.t.max().over(ibis.window(group_by="k")))
+            return latest.filter(latest.t == latest._last).select("k", *ends)
+        found = self._middle(near, "low").join(self._middle(near, "high"), "k")
+        spread = number(found.low != found.high)
+        return found.mutate(low_open=spread, high_open=spread).select("k", *ends)
+
+    def _middle(self, rows: Table, end: str) -> Table:
+        """The median of one end of the intervals, by key; between two middle values their mean."""
+        walk = ibis.window(group_by="k", order_by=[rows[end], rows.t])
+        ranked = rows.mutate(
+            _n=ibis.row_number().over(walk).cast("int64"),
+            _of=rows.k.count().over(ibis.window(group_by="k")).cast("int64"),
+        )
+        # Ranks count from 0: the middle one, or the middle two.
+        middle = ranked.filter((ranked._n * 2 >= ranked._of - 2) & (ranked._n * 2 <= ranked._of))
+        return middle.group_by("k").aggregate(**{end: middle[end].mean()})
+
     def ages(self) -> Table:
         """The patient's age in years on [from_, to_), over all time; 18 where nobody charted it; kept."""
         if self._ages is None:
-            adult = 18.0
+            adult = ADULT
             read = self.chart.readings(Channel("age"))
             age = ibis.ifelse(read.low == read.high, read.low, adult)
             told = read.select(
@@ -177,7 +210,9 @@ class Verdicts:
             first = read.group_by("k").aggregate(first=read.t.min())
             joined = self.bench.universe.join(first, "k", how="left")
             until = joined.select(
-                joined.k, from_=ibis.literal(-FOREVER).cast("int64"), to_=joined.first.fill_null(FOREVER),
+                joined.k,
+                from_=ibis.literal(-FOREVER).cast("int64"),
+                to_=joined.first.fill_null(FOREVER),
                 age=ibis.literal(adult),
             )
             self._ages = self.bench.keep(ibis.union(told, until, distinct=False))
