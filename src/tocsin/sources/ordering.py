@@ -130,25 +130,30 @@ def whole_patients(
         return
     union = " union all by name ".join(parts)
     names = {row[0] for row in con.execute(f"describe {union}").fetchall()}
+    texts = [name for name in ("unit", "method", "file") if name in names]
+    kinds = _words(con, union, texts)
     columns = ["p"]
     for name in (*RAW.names, "file", "row"):
-        if name not in names:
-            continue
-        if name in ("unit", "method", "file"):
-            columns.append(f"{named(name)}::{_words(con, union, name)} as {named(name)}")
-        else:
-            columns.append(named(name))
+        if name in names:
+            columns.append(f"{named(name)}::{kinds[name]} as {named(name)}" if name in kinds else named(name))
     yield from _cut(stream(con, f"select {', '.join(columns)} from ({union}) order by p"), patients)
 
 
-def _words(con: duckdb.DuckDBPyConnection, union: str, column: str) -> str:
-    """A type for a column of few texts: its rows then sort and travel as small integers."""
-    query = f"select distinct {column}::varchar from ({union}) where {column} is not null order by 1"
-    words = [row[0] for row in con.execute(query).fetchall()]
-    if len(words) > 10_000:
-        return "varchar"
-    con.execute(f"create type {column}_word as enum ({', '.join(map(quoted, words or ['']))})")
-    return f"{column}_word"
+def _words(con: duckdb.DuckDBPyConnection, union: str, texts: Sequence[str]) -> dict[str, str]:
+    """Types for columns of few texts: their rows then sort and travel as small integers."""
+    if not texts:
+        return {}
+    listed = ", ".join(f"{name}::varchar" for name in texts)
+    found = con.execute(f"select distinct {listed} from ({union})").fetchall()
+    kinds = {}
+    for place, name in enumerate(texts):
+        words = sorted({row[place] for row in found if row[place] is not None})
+        if words and len(words) <= 10_000:
+            con.execute(f"create type {name}_word as enum ({', '.join(map(quoted, words))})")
+            kinds[name] = f"{name}_word"
+        else:
+            kinds[name] = "varchar"
+    return kinds
 
 
 def _cut(reader: pa.RecordBatchReader, patients: pa.Array) -> Iterator[pa.RecordBatch]:
