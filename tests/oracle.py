@@ -12,7 +12,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ from oracle_spans import (
     lasted,
     percent,
     quarters,
+    rank,
     ratio,
     rounded,
     times_weight,
@@ -87,7 +88,7 @@ def resolve(rows: list[dict[str, Any]], as_of: datetime | None) -> list[dict[str
     """Facts known by `as_of`, without those corrected or withdrawn."""
     if as_of is not None:
         rows = [row for row in rows if (row.get("recorded") or row["time"]) <= as_of]
-    replaced = {row["replaces"] for row in rows if row.get("replaces")}
+    replaced = {row["replaces"] for row in rows if row.get("replaces") not in (None, row.get("source"))}
     return [row for row in rows if row.get("source") not in replaced and row.get("text") != "retracted"]
 
 
@@ -107,6 +108,7 @@ class Course:
         self.as_of = None if as_of is None else self.place(as_of)
         doses = [self.place(row["time"]) for row in rows if "therapy" in lib.measure(row["measure"]).classes]
         self.dose = min(doses, default=None)
+        self._below: dict[tuple[str, bool], set[str]] = {}
         self.size = self._size()
         self._channels: dict[tuple[Any, ...], list[Reading]] = {}
         self._standing: dict[tuple[Any, ...], list[int]] = {}
@@ -131,6 +133,7 @@ class Course:
         """As many quarter hours as anything can still change in."""
         charted = {row["measure"] for row in self.rows}
 
+        @cache
         def reach(name: str) -> int:
             finding = self.scale.findings[name]
             own = finding.within_hours, finding.for_hours, finding.quiet_hours, finding.confirmed_within_hours
@@ -159,9 +162,12 @@ class Course:
 
     def below(self, name: str, helpers: bool = True) -> set[str]:
         """A finding and all it rests on; without `helpers` what stands in `or_with` is left out."""
-        finding = self.scale.findings[name]
-        others = [other for other in finding.names if helpers or other not in finding.or_with]
-        return {name}.union(*(self.below(other, helpers) for other in others))
+        key = (name, helpers)
+        if key not in self._below:
+            finding = self.scale.findings[name]
+            others = [other for other in finding.names if helpers or other not in finding.or_with]
+            self._below[key] = {name}.union(*(self.below(other, helpers) for other in others))
+        return self._below[key]
 
     # Readings
 
@@ -180,7 +186,7 @@ class Course:
             if text == "push":
                 return None
             if text == "unusable":
-                span = ANYTHING
+                span = ZERO_OR_MORE
             else:
                 span = RUNNING if value is None or text == "running" else Span(value, value)
         elif text == "unusable" or value is None:
@@ -227,17 +233,18 @@ class Course:
         pick: Callable[..., Any] = min if measure.worse == "low" and measure.kind == "number" else max
         low = pick(spans, key=lambda span: span.low_key)
         high = pick(spans, key=lambda span: span.high_key)
-        if pick is min:
-            worst = min((span.high_key, span.low_key) for span in spans)
-            ruling = [item for item in tied if (item[0].high_key, item[0].low_key) == worst]
-        else:
-            worst = max((span.low_key, span.high_key) for span in spans)
-            ruling = [item for item in tied if (item[0].low_key, item[0].high_key) == worst]
-        ends = [None if row.get("end") is None else self.place(row["end"]) for _, _, row in ruling]
+        worst = max(rank(span, measure) for span in spans)
+        ruling = [item for item in tied if rank(item[0], measure) == worst]
+        end = None
+        if measure.kind == "infusion":
+            none = at + quarters(measure.hold_hours or 24.0)
+            said = [row["end"] for _, _, row in ruling]
+            ends = [(none, False) if stop is None else (self.place(stop), True) for stop in said]
+            end = max(ends)[0] if max(ends)[1] else None
         return Reading(
             at,
             Span(low.low, high.high, low.low_open, high.high_open),
-            None if any(end is None for end in ends) else max(end for end in ends if end is not None),
+            end,
             min(row.get("method") or "" for _, _, row in ruling),
             any(default for _, default, _ in ruling),
             any(row.get("text") == "unusable" for _, _, row in ruling),
@@ -253,13 +260,22 @@ class Course:
             measure = self.lib.measure(name)
             readings = self.channel(name, method, reference, unit)
             hours = measure.hold_hours if hold is None else hold
-            self._standing[key] = [self._stands(readings, i, measure, hours) for i in range(self.size)]
+            if not readings:
+                return [NOT_RUNNING if measure.kind == "infusion" else MISSING] * self.size
+            latest = -1
+            stands = []
+            for i in range(self.size):
+                while latest + 1 < len(readings) and readings[latest + 1].at <= i:
+                    latest += 1
+                stands.append(self._stands(readings, latest, i, measure, hours))
+            self._standing[key] = stands
         return self._standing[key]
 
-    def _stands(self, readings: Sequence[Reading], i: int, measure: Measure, hours: float | None) -> int:
-        latest = max((k for k, reading in enumerate(readings) if reading.at <= i), default=None)
+    def _stands(
+        self, readings: Sequence[Reading], latest: int, i: int, measure: Measure, hours: float | None
+    ) -> int:
         infusion = measure.kind == "infusion"
-        if latest is None:
+        if latest < 0:
             return NOT_RUNNING if infusion else MISSING
         reading = readings[latest]
         if infusion and reading.end is not None:
@@ -407,7 +423,9 @@ class Course:
     def _below_age_limit(self, measure: Measure, span: Span, base: Span | None, i: int) -> int:
         age = self._age(i)
         years = 18.0 if age is None else age
-        band = next(band for band in measure.limits if band.age_from <= years < band.age_below)
+        band = next((band for band in measure.limits if band.age_from <= years < band.age_below), None)
+        if band is None:
+            return UNKNOWN
         limit = band.below + band.plus_per_year * years
         if base is not None and compare(base, "below", limit) == YES:
             share, step = measure.chronic_fall_percent or 0.0, measure.chronic_fall or 0.0
@@ -420,9 +438,8 @@ class Course:
         channel = (measure.id, finding.method, finding.reference, finding.unit)
         readings, standing = self.channel(*channel), self.standing(*channel, finding.hold_hours)
         mask = self.masked(measure.attribution)
-        out = []
-        for i in range(self.size):
-            k = standing[i]
+        out: list[int] = []
+        for i, k in enumerate(standing):
             if mask[i]:
                 answer = NO
             elif k == MISSING or (k == LAPSED and finding.if_missing != "unknown"):
@@ -561,9 +578,9 @@ class Course:
         for names, join in ((finding.all, min), (finding.any, max), (finding.none, max)):
             if names:
                 inner = [self.value(name) for name in names]
-                joined = [join(values[i] for values in inner) for i in range(self.size)]
+                joined = [join(at) for at in zip(*inner, strict=True)]
                 parts.append([2 - v for v in joined] if names is finding.none else joined)
-        return [min(part[i] for part in parts) for i in range(self.size)]
+        return [min(at) for at in zip(*parts, strict=True)]
 
     # Memory
 
@@ -610,24 +627,23 @@ class Course:
         out: list[int] = []
         for life in self.lives:
             lower = upper = False
-            silent = 0
+            silent, late = 0, -hours
             for i in life:
-                if silent == hours:
+                if silent == hours or i - late == hours:
                     lower = upper = False
                 if i in instants:
                     lower = lower or after[i] == YES
                     upper = upper or after[i] != NO
-                silent = 0 if quiet[i] == YES else silent + 1
+                    # Set when long quiet already: the quiet hours are counted from this setting.
+                    late = i if silent >= hours and after[i] != NO else late
+                silent, late = (0, -hours) if quiet[i] == YES else (silent + 1, late)
                 out.append(YES if lower else UNKNOWN if upper else NO)
         return out
 
     # Answers
 
     def intervals(self, until: datetime | None) -> list[Interval]:
-        values = {name: self.value(name) for name in self.reachable}
-        changes = [
-            i for i in range(1, self.size) if any(found[i] != found[i - 1] for found in values.values())
-        ]
+        changes = [i for i in range(1, self.size) if self.patterns[i] != self.patterns[i - 1]]
         last = changes[-1] if changes else None
         stop = last
         death = None if self.death_time is None else self.place(self.death_time)
@@ -637,7 +653,7 @@ class Course:
         )
         if self.as_of is not None:
             stop = self.as_of
-        if death is not None and (fatal or stop is None or stop > death):
+        if death is not None:
             stop = death
         runs: list[list[Any]] = []
         upper = self.size if stop is None else stop
@@ -650,7 +666,7 @@ class Course:
         if stop is None:
             runs[-1][1] = None
         if fatal and death is not None:
-            runs.append([death, None, (5, 5, False, (), (), (), self.flags(death, dead=True))])
+            runs.append([death, None, (5, 5, False, ("death",), (), (), tuple(sorted(self.standing_flags)))])
             if self.as_of is not None:
                 runs[-1][1] = self.as_of
         out: list[Interval] = []
@@ -663,15 +679,24 @@ class Course:
         return out
 
     @cached_property
+    def limited_by_age(self) -> bool:
+        return any(self.scale.findings[name].bound == "age-limit" for name in self.reachable)
+
+    @cached_property
+    def patterns(self) -> list[tuple[int, ...]]:
+        """The value of every reachable finding at every quarter hour."""
+        return list(zip(*(self.value(name) for name in self.reachable), strict=True))
+
+    @cached_property
     def row_values(self) -> list[list[int]]:
         return [
-            [min(value, UNKNOWN) for value in self._rule(row)] if row.possible else self._rule(row)
+            [min(value, UNKNOWN) if row.possible else value for value in self._rule(row)]
             for row in self.scale.rows
         ]
 
     def state(self, i: int) -> tuple[Any, ...]:
         """Grade and reasons at one quarter hour."""
-        pattern = (*(self.value(name)[i] for name in self.reachable), self.flags(i))
+        pattern = (self.patterns[i], self.flags(i))
         if pattern not in self._states:
             self._states[pattern] = self._state(i)
         return self._states[pattern]
@@ -719,8 +744,6 @@ class Course:
                 channel = (finding.measure or "", finding.method, finding.reference, finding.unit)
                 standing = self.standing(*channel, finding.hold_hours)
                 found.append(("default-limits", standing, self.channel(*channel), 0))
-                if finding.bound == "age-limit":
-                    found.append(("adult-assumed", standing, self.channel(*channel), 0))
             if finding.form in ("measure", "weighted_sum"):
                 for name in measures_of(finding, self.lib):
                     stale = self.lib.measure(name).stale_hours
@@ -728,16 +751,18 @@ class Course:
                         found.append(("stale", self.standing(name), self.channel(name), quarters(stale)))
         return [item for item in found if item[2]]
 
-    def flags(self, i: int, dead: bool = False) -> tuple[str, ...]:
-        """Flags at one quarter hour; of the dead only those that need no finding."""
-        flags = {"draft"} if self.scale.status == "draft" else set()
+    @property
+    def standing_flags(self) -> set[str]:
+        """Flags of the definition, the patient whoever."""
+        return {"draft"} if self.scale.status == "draft" else set()
+
+    def flags(self, i: int) -> tuple[str, ...]:
+        flags = self.standing_flags
         windows = [end for at, end in self.doses if at <= i]
         if not windows:
             flags.add("no-trigger")
         elif all(end is not None and i >= end for end in windows):
             flags.add("outside-window")
-        if dead:
-            return tuple(sorted(flags))
         for flag, standing, readings, least in self.watched:
             if standing[i] < 0:
                 continue
@@ -745,9 +770,10 @@ class Course:
             running = reading.end is None and compare(reading.span, "above", 0.0) == YES
             if (
                 (flag == "default-limits" and reading.on_default_limit)
-                or (flag == "adult-assumed" and self._age(i) is None)
                 or (flag == "stale" and running and i - reading.at >= least)
             ):
                 flags.add(flag)
+        if self.limited_by_age and self._age(i) is None:
+            flags.add("adult-assumed")
         flags.update(flag for flag, name in self.scale.flags.items() if self.value(name)[i] == YES)
         return tuple(sorted(flags))

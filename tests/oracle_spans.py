@@ -42,6 +42,13 @@ def quarters(hours: float) -> int:
     return count
 
 
+def rank(span: Span, measure: Measure) -> tuple[tuple[float, bool], tuple[float, bool]]:
+    """The worst row of a tie has the highest rank: its method and its end stand for all."""
+    if measure.worse == "low" and measure.kind == "number":
+        return (-span.high, span.high_open), (-span.low, not span.low_open)
+    return span.low_key, span.high_key
+
+
 def equal(value: float, bound: float) -> bool:
     return value == bound or abs(value - bound) <= 1e-9 * abs(bound)
 
@@ -124,7 +131,7 @@ def times_weight(span: Span, measure: Measure, unit: str | None, weight: float |
 
 def within(yes: list[bool], span: int) -> list[bool]:
     """From the start of every yes to `span` after its end."""
-    return [any(yes[max(0, i - span) : i + 1]) for i in range(len(yes))]
+    return [True in yes[max(0, i - span) : i + 1] for i in range(len(yes))]
 
 
 def lasted(yes: list[bool], least: int, bridge: int) -> list[bool]:
