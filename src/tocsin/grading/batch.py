@@ -60,19 +60,25 @@ def run(
     program: Compiled, rows: Rows, starts: np.ndarray[Any, Any], horizon: int, extend: bool, fast: bool
 ) -> np.ndarray[Any, Any]:
     """The machine over prepared rows, compiled or plain; the numbers of `rungs.COLUMNS`."""
-    out = np.empty((max(64, 4 * len(starts)), len(COLUMNS)), np.int64)
+    if not fast:
+        rows, starts = thinned(rows, starts)
+    longest = int(np.diff(starts).max(initial=0))
+    scales = len(program.scales)
+    state = new_state(program.program, plain=not fast)
     if fast:
         from tocsin.grading.compiled import grade_all
 
-        state = new_state(program.program, plain=False)
-        out, emitted = grade_all()(program.program, state, rows, starts, horizon, extend, out)
+        walk, tables, taken, first = grade_all(), program.program, rows, starts
     else:
-        rows, starts = thinned(rows, starts)
-        plain = Rows(*(column.tolist() for column in rows))
-        listed = as_lists(program.program)
-        state = new_state(program.program, plain=True)
-        out, emitted = machine.grade_all(listed, state, plain, starts.tolist(), horizon, extend, out)
-    return out[:emitted]
+        walk, tables = machine.grade_all, as_lists(program.program)
+        taken, first = Rows(*(column.tolist() for column in rows)), starts.tolist()
+    room = max(64, len(rows.time) * scales // 16, 4 * len(starts) * scales)
+    while True:
+        out = np.empty((room, len(COLUMNS)), np.int64)
+        emitted = walk(tables, state, taken, first, horizon, extend, np.empty(longest + 1), out)
+        if emitted <= room:
+            return out[:emitted]
+        room = emitted
 
 
 def thinned(rows: Rows, starts: np.ndarray[Any, Any]) -> tuple[Rows, np.ndarray[Any, Any]]:

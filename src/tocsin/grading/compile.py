@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tocsin.definitions.load import Library, measures_of
-from tocsin.definitions.schema import CATEGORIES, DefinitionError, Finding, Measure, Scale
+from tocsin.definitions.schema import CATEGORIES, DefinitionError, Finding, Measure, Row, Scale
 from tocsin.grading import opcodes as op
 from tocsin.grading.program import CATEGORY, CHANNEL, MEASURE, NODE, ROW, SCALE, WATCH, Program
 
@@ -43,7 +43,7 @@ class Compiled:
     methods: tuple[str, ...]
     texts: dict[str, int]
     because: tuple[tuple[str, ...], ...]
-    waiting: tuple[tuple[str, ...], ...]
+    waiting: tuple[str, ...]
     flags: tuple[tuple[str, ...], ...]
     fatal: dict[str, int]
     named: tuple[dict[str, int], ...]
@@ -67,7 +67,6 @@ class Node:
     category: int = -1
     count: int = 1
     text: int = 0
-    possible: int = 0
     all: tuple[int, ...] = ()
     any: tuple[int, ...] = ()
     none: tuple[int, ...] = ()
@@ -280,7 +279,7 @@ class Compiler:
 
     def build(self) -> Compiled:
         """All scales to one program."""
-        rows: list[list[tuple[int, int, int, list[tuple[int, str]]]]] = []
+        rows: list[list[tuple[int, Row, list[tuple[int, str]]]]] = []
         for k, scale in enumerate(self.scales):
             names: dict[str, int] = {}
             self.named.append(names)
@@ -288,9 +287,9 @@ class Compiler:
             for row in scale.rows:
                 kids = {part: tuple(self.finding(scale, n, names) for n in getattr(row, part)) for part in
                         ("all", "any", "none")}
-                node = self.add(Node(op.RULE, **kids, possible=int(row.possible)))
+                node = self.add(Node(op.RULE, **kids))
                 listed = [(names[n], n) for n in (*row.all, *row.any)]
-                mine.append((node, row.grade, int(row.ambiguous is not None), listed))
+                mine.append((node, row, listed))
             for name in (*scale.flags.values(), *(judgement.when for judgement in scale.judgements)):
                 self.finding(scale, name, names)
             rows.append(mine)
@@ -322,9 +321,7 @@ class Compiler:
             kids = tuple(self.add(Node(kind, channel=c)) for c in found)
             if kids:
                 made.append((flag, self.add(Node(op.RULE, any=kids))))
-        if any(self.nodes[n].reference == op.AGE_LIMIT for n in mine) or any(
-            self.channels[c].measure == "age" for c in channels
-        ):
+        if any(self.nodes[n].reference == op.AGE_LIMIT for n in mine):
             made.append(("adult-assumed", self.add(Node(op.ADULT))))
         for _, root in made:
             for n in self.below(root):
@@ -353,8 +350,8 @@ class Compiler:
             "events": [n for n, node in enumerate(nodes) if info.id in node.given],
         } for info, kind in zip(infos, kinds, strict=True)])
         channel, limits = self.flatten_channels(index, measures, methods)
-        node_table = self.flatten_nodes(index)
-        row, scale, because, waiting = self.flatten_scales(index, rows, flags)
+        node_table, waiting = self.flatten_nodes(index)
+        row, scale, because = self.flatten_scales(index, rows, flags)
         category = index.records(CATEGORY, [
             {"leaves": [n for n, node in enumerate(nodes) if node.category == a]} for a in range(len(CATEGORIES))
         ])
@@ -375,20 +372,27 @@ class Compiler:
             tuple(self.named), tuple(node.given for node in nodes),
         )
 
-    def flatten_nodes(self, index: Index) -> np.ndarray[Any, Any]:
-        """Node tables; a sum's kids are channels with their weights, all other kids are nodes."""
+    def flatten_nodes(self, index: Index) -> tuple[np.ndarray[Any, Any], tuple[str, ...]]:
+        """Node tables and the names of their `waiting` bits.
+
+        A sum's kids are channels with their weights, all other kids are nodes.
+        """
+        wanted = tuple(sorted({m for n, node in enumerate(self.nodes) if node.op <= op.SUM for m in self.read_by(n)}))
+        if len(wanted) > 62:
+            raise DefinitionError("these scales together read more than 62 measures\n  fix: grade them in two runs")
         parents: list[list[int]] = [[] for _ in self.nodes]
         for n, node in enumerate(self.nodes):
             if node.op != op.SUM:
                 for kid in sorted({*node.all, *node.any, *node.none}):
                     parents[kid].append(n)
-        plain = [name for name in NODE.names or () if not name.endswith(("_from", "_to")) and name not in ("all", "any")]
+        plain = [name for name in NODE.names or () if not name.endswith(("_from", "_to")) and name not in ("all", "any", "waiting")]
         return index.records(NODE, [{
             **{name: getattr(node, name) for name in plain},
+            "waiting": sum(1 << wanted.index(m) for m in set(self.read_by(n))) if node.op <= op.SUM else 0,
             "all": len(node.all), "any": len(node.any), "parents": parents[n], "pulses": node.pulses,
             "kids": [(kid, 0, weight) for kid, weight in zip(
                 (*node.all, *node.any, *node.none), node.weights or (0.0,) * 9999, strict=False)],
-        } for n, node in enumerate(self.nodes)])
+        } for n, node in enumerate(self.nodes)]), wanted
 
     def measure_order(self) -> tuple[str, ...]:
         """Every measure the program reads, therapies and the clinician's word included."""
@@ -427,32 +431,28 @@ class Compiler:
             })
         return index.records(CHANNEL, records), limits
 
-    def flatten_scales(self, index: Index, rows: Any, flags: Any) -> tuple[Any, Any, Any, Any]:
-        """Row and scale tables, and the names of the `because` and `waiting_for` bits."""
-        because, waiting, row_records, scale_records = [], [], [], []
+    def flatten_scales(self, index: Index, rows: Any, flags: Any) -> tuple[Any, Any, Any]:
+        """Row and scale tables, and the names of the `because` bits."""
+        because, row_records, scale_records = [], [], []
         for k, (scale, mine) in enumerate(zip(self.scales, rows, strict=True)):
             names = tuple(dict.fromkeys(name for *_, listed in mine for _, name in listed))
-            wanted: dict[str, int] = {}
             first = len(row_records)
-            for node, grade, unclear, listed in mine:
-                under = [n for n in self.below(node) if self.nodes[n].op in (op.READ, op.SUM)]
-                bits = [sum({1 << wanted.setdefault(m, len(wanted)) for m in self.read_by(n)}) for n in under]
+            for node, row, listed in mine:
                 row_records.append({
-                    "node": node, "grade": grade, "ambiguous": unclear,
+                    "node": node, "grade": row.grade, "possible": int(row.possible),
+                    "ambiguous": int(row.ambiguous is not None),
                     "kids": [(n, names.index(name), 0.0) for n, name in listed],
-                    "leaves": [(n, bit, 0.0) for n, bit in zip(under, bits, strict=True)],
                 })
-            if len(names) > 61 or len(wanted) > 61:
-                raise DefinitionError(f"{scale.id}: more than 61 findings in rows, or measures")
+            if len(names) > 61:
+                raise DefinitionError(f"{scale.id}: more than 61 findings in rows")
             because.append(names)
-            waiting.append(tuple(wanted))
             scale_records.append({
                 "fatal": FATAL.get(scale.fatal or "", -2), "rows_from": first, "rows_to": len(row_records),
                 "constant": 1 << len(flags[k]) if scale.status == "draft" else 0,
                 "judgements": [(self.named[k][j.when], j.grade, 0.0) for j in scale.judgements],
                 "flags": [node for _, node in flags[k]],
             })
-        return index.records(ROW, row_records), index.records(SCALE, scale_records), tuple(because), tuple(waiting)
+        return index.records(ROW, row_records), index.records(SCALE, scale_records), tuple(because)
 
     def read_by(self, n: int) -> tuple[str, ...]:
         """The measures a leaf reads."""

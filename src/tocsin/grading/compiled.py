@@ -56,7 +56,7 @@ def grade_all() -> Callable[..., Any]:
                 if isinstance(function, FunctionType) and function.__module__ == part.__name__:
                     twin = FunctionType(function.__code__, compiled, name, function.__defaults__)
                     twin.__module__ = function.__module__
-                    compiled[name] = numba.njit(cache=True, nogil=True)(twin)
+                    compiled[name] = numba.njit(cache=True, nogil=True, _nrt=False, error_model="numpy", forceinline=name in ("touch", "soil", "wake", "until_when", "compare", "plain", "leaf", "take", "read", "scaled", "settle", "remember", "give", "update_leaves"))(twin)
         return compiled["grade_all"]  # type: ignore[no-any-return]
     finally:
         numba.config.CACHE_DIR = before

@@ -38,7 +38,7 @@ def table(out: np.ndarray[Any, Any], patients: pa.Array, compiled: Compiled) -> 
         pa.array(out[:, 5], pa.int8()),
         pa.array(out[:, 6].astype(bool)),
         words(scale, out[:, 7], because, ordered=True),
-        words(scale, out[:, 8], compiled.waiting),
+        words(scale, out[:, 8], [compiled.waiting] * len(compiled.scales)),
         words(scale, out[:, 9], judged, ordered=True),
         words(scale, out[:, 10], compiled.flags, ordered=True),
         pa.array([item.hash for item in compiled.scales], pa.string()).take(pa.array(scale)),

@@ -116,7 +116,7 @@ class Live:
             state, out, emitted = patient.state, patient.out, patient.emitted
         if patient.dead < 0:
             state.g[op.CUT] = horizon
-            out, emitted = close(
+            emitted = close(
                 self.program, state, op.NONE if now is None else horizon, 0, -1, out, emitted
             )
             state.g[op.CUT] = op.INF
@@ -125,8 +125,13 @@ class Live:
         kept[:, 3] = np.minimum(kept[:, 3], horizon)
         return table(kept, pa.array([who], pa.string()), self.compiled)
 
+    def _make_room(self, patient: Patient) -> None:
+        """Keep room for one answer a scale twice over: an instant and a death may each end all of them."""
+        if patient.emitted + 4 * len(self.program.scale) > len(patient.out):
+            patient.out = np.concatenate([patient.out, np.empty_like(patient.out)])
+
     def _new(self) -> Patient:
-        out = np.empty((16, len(COLUMNS)), np.int64)
+        out = np.empty((8 * len(self.program.scale), len(COLUMNS)), np.int64)
         return Patient(new_state(self.compiled.program, plain=True), out=out)
 
     def _copy(self, patient: Patient) -> Patient:
@@ -166,7 +171,7 @@ class Live:
         if patient.dead >= 0:
             return
         patient.dead = max(patient.rows.text[j] for j in same)
-        patient.out, patient.emitted = close(
+        patient.emitted = close(
             self.program, patient.state, t, 0, patient.dead, patient.out, patient.emitted
         )
 
@@ -178,11 +183,10 @@ class Live:
         state, rows = patient.state, patient.rows
         if state.g[op.DOSE_NOW]:
             now = next(i for i, time in enumerate(rows.time) if time == t)
-            machine.median_baselines(self.program, state, t, rows, 0, now)
+            machine.median_baselines(self.program, state, t, rows, 0, now, [0.0] * len(rows.time))
             machine.last_baselines(self.program, state, t)
-        patient.out, patient.emitted = machine.settle(
-            self.program, state, t, 0, patient.out, patient.emitted
-        )
+        patient.emitted = machine.settle(self.program, state, t, 0, patient.out, patient.emitted)
+        self._make_room(patient)
         patient.pending = op.NONE
 
     def _lapses(self, patient: Patient, before: int) -> None:
@@ -191,9 +195,8 @@ class Live:
         while patient.dead < 0 and state.g[op.NEXT] < before:
             t = state.g[op.NEXT]
             machine.lapse(self.program, state, t)
-            patient.out, patient.emitted = machine.settle(
-                self.program, state, t, 0, patient.out, patient.emitted
-            )
+            patient.emitted = machine.settle(self.program, state, t, 0, patient.out, patient.emitted)
+            self._make_room(patient)
             patient.clock = t
 
 
@@ -235,8 +238,9 @@ class Coder:
 
     def value(self, m: int, kind: int, value: float, text: Any, code: int) -> tuple[float, float, int]:
         """The interval of possible values, and the text code."""
+        words = len(self.words[m])
         if code == op.UNUSABLE:
-            return -math.inf, math.inf, code
+            return (0.0, words - 1.0, code) if words else (-math.inf, math.inf, code)
         if kind == op.INFUSION:
             if code == op.PUSH:
                 return 1.0, 1.0, code
@@ -245,7 +249,7 @@ class Coder:
         elif self.infos[m].kind == "category":
             value = self.words[m].get(str(text), math.nan)
         if value != value:
-            return -math.inf, math.inf, op.UNUSABLE
+            return (0.0, words - 1.0, op.UNUSABLE) if words else (-math.inf, math.inf, op.UNUSABLE)
         if text in ("<", ">"):
             nudge = max(1e-8 * abs(value), 1e-12)
             return (-math.inf, value - nudge, code) if text == "<" else (value + nudge, math.inf, code)

@@ -10,8 +10,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from tocsin.grading.nodes import forget, soil, touch, update_leaves, update_nodes
 from tocsin.grading.opcodes import (
     ABSENT,
@@ -57,7 +55,8 @@ def begin(p: Any, s: Any, start: int) -> None:
         s.channel[c].ended = 0
         s.channel[c].due = INF
         s.channel[c].default = 0
-        s.channel[c].base = math.nan
+        s.channel[c].base_low = math.nan
+        s.channel[c].base_high = math.nan
         s.channel[c].touched = 0
         s.channel[c].low = 0.0 if p.channel[c].infusion else -math.inf
         s.channel[c].high = 0.0 if p.channel[c].infusion else math.inf
@@ -285,37 +284,53 @@ def dose(p: Any, s: Any, m: int, t: int) -> None:
         soil(s, p.index[i])
 
 
-def median_baselines(p: Any, s: Any, t: int, rows: Any, first: int, now: int) -> None:
+def median_baselines(p: Any, s: Any, t: int, rows: Any, first: int, now: int, scratch: Any) -> None:
     """Fix baselines that are a median over the window before the first dose at `t`.
 
-    `rows` are the patient's rows in order of time, `first` its first, `now` the first at `t`.
+    `rows` are the patient's rows in order of time, `first` its first, `now` the first at `t`; `scratch`
+    has room for one number a row.
     """
     for c in range(len(p.channel)):
-        if not p.channel[c].base_median or p.channel[c].base_window == 0:
+        channel = p.channel[c]
+        if not channel.base_median or channel.base_window == 0:
             continue
-        values = np.empty(now - first, np.float64)
         count = 0
         last = NONE
         for i in range(now - 1, first - 1, -1):
             at = rows.time[i]
-            if at < t - p.channel[c].base_window:
+            if at < t - channel.base_window:
                 break
-            if rows.kind[i] != READING or rows.measure[i] != p.channel[c].measure:
+            if rows.kind[i] != READING or rows.measure[i] != channel.measure or rows.low[i] != rows.high[i]:
                 continue
-            if p.channel[c].method >= 0 and p.channel[c].method != rows.method[i]:
+            if channel.method >= 0 and channel.method != rows.method[i]:
                 continue
             x = scaled(p, c, rows.low[i], math.nan, math.nan, math.nan, False)
-            if rows.low[i] != rows.high[i]:
-                continue
             if at == last:
-                worst = max(x, values[count - 1]) if p.channel[c].worse > 0 else min(x, values[count - 1])
-                values[count - 1] = worst
+                worst = max(x, scratch[count - 1]) if channel.worse > 0 else min(x, scratch[count - 1])
+                scratch[count - 1] = worst
             else:
-                values[count] = x
+                scratch[count] = x
                 count += 1
                 last = at
         if count > 0:
-            s.channel[c].base = np.median(values[:count])
+            s.channel[c].base_low = median(scratch, count)
+            s.channel[c].base_high = s.channel[c].base_low
+
+
+def median(values: Any, count: int) -> float:
+    """The median of the first `count` values, which are left sorted (nothing is allocated here)."""
+    gap = count // 2
+    while gap > 0:
+        for i in range(gap, count):
+            x = values[i]
+            j = i
+            while j >= gap and values[j - gap] > x:
+                values[j] = values[j - gap]
+                j -= gap
+            values[j] = x
+        gap //= 2
+    middle = count // 2
+    return float(values[middle]) if count % 2 else float(0.5 * (values[middle - 1] + values[middle]))
 
 
 def last_baselines(p: Any, s: Any, t: int) -> None:
@@ -326,8 +341,9 @@ def last_baselines(p: Any, s: Any, t: int) -> None:
         at = s.channel[c].last_time if s.channel[c].time == t else s.channel[c].time
         low = s.channel[c].last_low if s.channel[c].time == t else s.channel[c].low
         high = s.channel[c].last_high if s.channel[c].time == t else s.channel[c].high
-        if at != NONE and at >= t - p.channel[c].base_window and low == high:
-            s.channel[c].base = low
+        if at != NONE and at >= t - p.channel[c].base_window:
+            s.channel[c].base_low = low
+            s.channel[c].base_high = high
 
 
 def take(p: Any, s: Any, rows: Any, i: int) -> bool:
@@ -355,28 +371,29 @@ def take(p: Any, s: Any, rows: Any, i: int) -> bool:
     return False
 
 
-def settle(p: Any, s: Any, t: int, patient: int, out: Any, emitted: int) -> tuple[Any, int]:
+def settle(p: Any, s: Any, t: int, patient: int, out: Any, emitted: int) -> int:
     """All of instant `t` has been taken: bring findings and grades up to date."""
     if not (s.g[TOUCHED] or s.g[DIRTY] or s.g[DOSE_NOW]) and s.g[NEXT] > t:
-        return out, emitted
+        return emitted
     if s.g[DOSE_NOW]:
         s.g[DOSE_NOW] = 0
         forget(p, s, t)
     update_leaves(p, s, t)
     update_nodes(p, s, t)
-    out, emitted = update_grades(p, s, t, patient, out, emitted)
+    emitted = update_grades(p, s, t, patient, out, emitted)
     if s.g[NEXT] <= t:
         s.g[NEXT] = next_due(p, s, t)
-    return out, emitted
+    return emitted
 
 
 def grade_patient(
-    p: Any, s: Any, rows: Any, first: int, stop: int, patient: int, until: int, extend: bool, out: Any, emitted: int
-) -> tuple[Any, int]:
+    p: Any, s: Any, rows: Any, first: int, stop: int, patient: int, until: int, extend: bool,
+    scratch: Any, out: Any, emitted: int
+) -> int:
     """Grade the rows [first, stop) of one patient, sorted by time; returns the table and its new length."""
     start = rows.time[first]
     if start >= until:
-        return out, emitted
+        return emitted
     begin(p, s, start)
     s.g[CUT] = until
     s.g[FIRST_OUT] = emitted
@@ -398,17 +415,17 @@ def grade_patient(
         if dead >= 0:
             return close(p, s, t, patient, dead, out, emitted)
         if s.g[DOSE_NOW]:
-            median_baselines(p, s, t, rows, first, now)
+            median_baselines(p, s, t, rows, first, now, scratch)
             last_baselines(p, s, t)
-        out, emitted = settle(p, s, t, patient, out, emitted)
+        emitted = settle(p, s, t, patient, out, emitted)
     return close(p, s, until if extend else NONE, patient, -1, out, emitted)
 
 
 def grade_all(
-    p: Any, s: Any, rows: Any, starts: Any, until: int, extend: bool, out: Any
-) -> tuple[Any, int]:
+    p: Any, s: Any, rows: Any, starts: Any, until: int, extend: bool, scratch: Any, out: Any
+) -> int:
     """Grade every patient; patient `k` has the rows [starts[k], starts[k + 1])."""
     emitted = 0
     for k in range(len(starts) - 1):
-        out, emitted = grade_patient(p, s, rows, starts[k], starts[k + 1], k, until, extend, out, emitted)
-    return out, emitted
+        emitted = grade_patient(p, s, rows, starts[k], starts[k + 1], k, until, extend, scratch, out, emitted)
+    return emitted

@@ -33,7 +33,6 @@ from tocsin.grading.opcodes import (
     NONE,
     ONE_OF,
     OUTSIDE,
-    PERCENT_DROP,
     READ,
     REGISTERS,
     RING,
@@ -65,7 +64,7 @@ def soil(s: Any, n: int) -> None:
 def forget(p: Any, s: Any, t: int) -> None:
     """The first dose: what was charted before it can no longer prove, and memory begins anew."""
     for c in range(len(p.channel)):
-        if p.channel[c].category >= 0 and s.channel[c].time != t:
+        if p.channel[c].category >= 0 and s.channel[c].time != t and s.channel[c].held:
             s.channel[c].before = 1
         touch(s, c)
     for n in range(len(p.node)):
@@ -100,9 +99,10 @@ def compare(op: int, low: float, high: float, cut: float, mask: int) -> int:
         return 2 if high <= cut + slack else (1 if low <= cut + slack else 0)
     if op == BELOW:
         return 2 if high < cut - slack else (1 if low < cut - slack else 0)
-    if low != high:
+    if math.isinf(low) or math.isinf(high):
         return 1
-    return 2 if mask & (1 << int(low)) else 0
+    possible = ((1 << (int(high) - int(low) + 1)) - 1) << int(low)
+    return 2 if mask & possible == possible else (1 if mask & possible else 0)
 
 
 def age_of(p: Any, s: Any) -> float:
@@ -132,31 +132,37 @@ def plain(p: Any, s: Any, n: int) -> int:
     if not s.channel[c].held and not p.channel[c].infusion:
         return int(p.node[n].missing)
     low, high, op, cut = s.channel[c].low, s.channel[c].high, p.node[n].compare, p.node[n].cut
-    reference, base = p.node[n].reference, s.channel[c].base
+    reference, mask = p.node[n].reference, p.node[n].mask
+    base_low, base_high = s.channel[c].base_low, s.channel[c].base_high
+    based = base_low == base_low
     if reference == NO_REF:
-        code = compare(op, low, high, cut, p.node[n].mask)
-        if p.node[n].new and code == 2 and base == base and compare(op, base, base, cut, p.node[n].mask) == 2:
+        code = compare(op, low, high, cut, mask)
+        if p.node[n].new and code == 2 and based and compare(op, base_low, base_high, cut, mask) == 2:
             return 0
         return code
     if reference == AGE_LIMIT:
         cut = age_limit(p, s, c)
         if cut != cut:
             return 1
-        if base == base and base < cut and p.channel[c].fall_percent >= 0.0:
-            cut = max(base * (1.0 - p.channel[c].fall_percent / 100.0), base - p.channel[c].fall)
+        if based and base_low < cut and p.channel[c].fall_percent >= 0.0:
+            cut = max(base_low * (1.0 - p.channel[c].fall_percent / 100.0), base_low - p.channel[c].fall)
             op = AT_MOST
         return compare(op, low, high, cut, 0)
-    if base != base:
+    if not based:
         return int(p.node[n].missing)
     if reference == WORSE:
-        return compare(ABOVE if p.channel[c].worse > 0 else BELOW, low, high, base, 0)
+        if p.channel[c].worse > 0:
+            certain, possible = compare(ABOVE, low, high, base_high, 0), compare(ABOVE, low, high, base_low, 0)
+        else:
+            certain, possible = compare(BELOW, low, high, base_low, 0), compare(BELOW, low, high, base_high, 0)
+        return 2 if certain == 2 else (1 if possible > 0 else 0)
     if reference == DROP:
-        return compare(op, base - high, base - low, cut, 0)
-    if base <= 0.0:
+        return compare(op, base_low - high, base_high - low, cut, 0)
+    if base_low <= 0.0:
         return 1
     if reference == TIMES_BASELINE:
-        return compare(op, low / base, high / base, cut, 0)
-    return compare(op, 100.0 * (base - high) / base, 100.0 * (base - low) / base, cut, 0)
+        return compare(op, low / base_high, high / base_low, cut, 0)
+    return compare(op, 100.0 * (1.0 - high / base_low), 100.0 * (1.0 - low / base_high), cut, 0)
 
 
 def remember(p: Any, s: Any, n: int, c: int, t: int) -> None:
@@ -187,7 +193,7 @@ def leaf(p: Any, s: Any, n: int, t: int) -> int:
     if op == READ:
         code = plain(p, s, n)
         c = p.node[n].channel
-        if code == 2 and s.channel[c].before and p.node[n].category >= 0:
+        if code == 2 and s.channel[c].before and s.channel[c].held and p.node[n].category >= 0:
             code = 1
         if p.node[n].span != NONE:
             r = n * REGISTERS
@@ -315,8 +321,6 @@ def update_nodes(p: Any, s: Any, t: int) -> None:
             value = confirm(p, s, n, t)
         else:
             value = lasting(p, s, n, t)
-        if p.node[n].possible:
-            value = min(value, 1)
         if value == s.node[n].value:
             continue
         s.node[n].value = value

@@ -28,19 +28,19 @@ CHANNEL = record(
     "reference round fall_percent fall",
 )
 NODE = record(
-    "op channel compare mask reference new span bridge missing category count text possible all any scales named "
+    "op channel compare mask reference new span bridge missing category count text all any scales named waiting "
     "kids* parents* pulses*",
     "cut",
 )
-ROW = record("node grade ambiguous kids* leaves*")
+ROW = record("node grade possible ambiguous kids*")
 SCALE = record("fatal constant rows* judgements* flags*")
 CATEGORY = record("leaves*")
 WATCH = record("age_channel age_leaves* dose_leaves*")
 
 S_CHANNEL = record(
-    "time held before method ended due default touched word last_time last_method", "low high base last_low last_high"
+    "time held before method ended due default touched word last_time last_method", "low high base_low base_high last_low last_high"
 )
-S_NODE = record("value dirty due pulse")
+S_NODE = record("value dirty due pulse mark")
 S_CATEGORY = record("before now time")
 S_SCALE = record("start grade up_to ambiguous because waiting judgement flags change dirty")
 
@@ -72,13 +72,14 @@ class State(NamedTuple):
     register: Any
     ring: Any
     stack: Any
+    walk: Any
 
 
 def new_state(p: Program, *, plain: bool) -> State:
     """Room for one patient: lists of records for plain Python, arrays for compiled code."""
     channels, nodes = len(p.channel), len(p.node)
     state = State(
-        np.zeros(9, np.int64),
+        np.zeros(10, np.int64),
         np.zeros(channels, S_CHANNEL),
         np.zeros(nodes, S_NODE),
         np.zeros(len(p.category), S_CATEGORY),
@@ -86,6 +87,7 @@ def new_state(p: Program, *, plain: bool) -> State:
         np.zeros(nodes * REGISTERS, np.int64),
         np.zeros(nodes * RING, np.int64),
         np.zeros(channels, np.int64),
+        np.zeros(nodes, np.int64),
     )
     return State(*(as_list(field) for field in state)) if plain else state
 

@@ -123,7 +123,9 @@ def values(
     low[running], high[running] = op.TINY, np.inf
     push = infusion & (text_code == op.PUSH)
     low[push] = high[push] = 1.0
-    low[unusable], high[unusable] = -np.inf, np.inf
+    last = np.array([len(lib.measure(name).words) - 1.0 for name in compiled.measures] + [-1.0])[measure]
+    low[unusable] = np.where(last[unusable] >= 0, 0.0, -np.inf)
+    high[unusable] = np.where(last[unusable] >= 0, last[unusable], np.inf)
     text_code[unusable & (reading | infusion)] = op.UNUSABLE
     for word, code in [(word, i) for i, word in enumerate(words)]:
         chosen = (text == code) & ((kind == op.ATTRIBUTION) | (kind == op.DEATH))

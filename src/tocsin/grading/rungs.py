@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from tocsin.grading.opcodes import CUT, FIRST_OUT, INF, NONE, STARTED
+from tocsin.grading.opcodes import CUT, EVER, FIRST_OUT, INF, NONE, STARTED, SUM, WALKS
 
 #: Columns of the machine's output, all int64.
 COLUMNS = (
@@ -14,32 +12,32 @@ COLUMNS = (
 )
 
 
-def emit(
-    s: Any, k: int, patient: int, start: int, end: int, out: Any, emitted: int
-) -> tuple[Any, int]:
-    """Write the standing answer of scale `k` over [start, end); INF is an open end."""
+def emit(s: Any, k: int, patient: int, start: int, end: int, out: Any, emitted: int) -> int:
+    """Write the standing answer of scale `k` over [start, end); INF is an open end.
+
+    A full table is counted on but not written, so that the caller can come back with a larger one.
+    """
     if start >= s.g[CUT]:
-        return out, emitted
-    if emitted == out.shape[0]:
-        larger = np.empty((2 * emitted + 16, out.shape[1]), np.int64)
-        larger[:emitted] = out
-        out = larger
+        return emitted
+    if emitted >= len(out):
+        return emitted + 1
+    answer = s.scale[k]
     row = out[emitted]
     row[0] = patient
     row[1] = k
     row[2] = start
     row[3] = min(end, s.g[CUT])
-    row[4] = s.scale[k].grade
-    row[5] = s.scale[k].up_to
-    row[6] = s.scale[k].ambiguous
-    row[7] = s.scale[k].because
-    row[8] = s.scale[k].waiting
-    row[9] = s.scale[k].judgement
-    row[10] = s.scale[k].flags
-    return out, emitted + 1
+    row[4] = answer.grade
+    row[5] = answer.up_to
+    row[6] = answer.ambiguous
+    row[7] = answer.because
+    row[8] = answer.waiting
+    row[9] = answer.judgement
+    row[10] = answer.flags
+    return emitted + 1
 
 
-def update_grades(p: Any, s: Any, t: int, patient: int, out: Any, emitted: int) -> tuple[Any, int]:
+def update_grades(p: Any, s: Any, t: int, patient: int, out: Any, emitted: int) -> int:
     """Read the rungs of every scale whose findings changed; write the old answer where a new one begins."""
     for k in range(len(p.scale)):
         if not s.scale[k].dirty:
@@ -62,7 +60,7 @@ def update_grades(p: Any, s: Any, t: int, patient: int, out: Any, emitted: int) 
         ):
             continue
         if s.scale[k].grade >= 0 and s.scale[k].start < t:
-            out, emitted = emit(s, k, patient, s.scale[k].start, t, out, emitted)
+            emitted = emit(s, k, patient, s.scale[k].start, t, out, emitted)
         s.scale[k].start = t
         s.scale[k].grade = grade
         s.scale[k].up_to = up_to
@@ -71,54 +69,81 @@ def update_grades(p: Any, s: Any, t: int, patient: int, out: Any, emitted: int) 
         s.scale[k].waiting = waiting
         s.scale[k].judgement = judgement
         s.scale[k].flags = flags
-    return out, emitted
+    return emitted
 
 
 def rungs(p: Any, s: Any, k: int) -> tuple[int, int, int]:
-    """The highest proven row, the highest row not ruled out, and whether either is ambiguous."""
+    """The highest proven row, the highest row not ruled out, and whether the answer is ambiguous."""
     grade = 0
     up_to = 0
     for i in range(p.scale[k].rows_from, p.scale[k].rows_to):
-        value = s.node[p.row[i].node].value
-        if value == 2:
-            grade = max(grade, p.row[i].grade)
+        row = p.row[i]
+        value = s.node[row.node].value
+        if value == 2 and not row.possible:
+            grade = max(grade, row.grade)
         if value >= 1:
-            up_to = max(up_to, p.row[i].grade)
-    clear_grade = grade == 0
-    clear_up_to = up_to == 0
+            up_to = max(up_to, row.grade)
+    unclear = 0
+    clear = 0
     for i in range(p.scale[k].rows_from, p.scale[k].rows_to):
-        value = s.node[p.row[i].node].value
-        if not p.row[i].ambiguous:
-            clear_grade = clear_grade or (value == 2 and p.row[i].grade == grade)
-            clear_up_to = clear_up_to or (value >= 1 and p.row[i].grade == up_to)
-    return grade, up_to, 0 if clear_grade and clear_up_to else 1
+        row = p.row[i]
+        if s.node[row.node].value != 2:
+            continue
+        if row.possible:
+            if row.ambiguous and row.grade > grade:
+                return grade, up_to, 1
+        elif row.grade == grade:
+            unclear = max(unclear, row.ambiguous)
+            clear = max(clear, 1 - row.ambiguous)
+    return grade, up_to, 1 if unclear and not clear else 0
 
 
 def reasons(p: Any, s: Any, k: int, grade: int) -> tuple[int, int]:
-    """Bits of the findings that prove `grade`, and of the measures that keep higher rows open."""
+    """Bits of the findings that prove `grade`, and of the measures that keep higher rows open.
+
+    A measure is waited for when an unknown reading of it is reached from such a row through unknown
+    findings only: what is known needs nothing.
+    """
     because = 0
-    waiting = 0
+    deep = 0
+    s.g[WALKS] += 1
+    stamp = s.g[WALKS]
     for i in range(p.scale[k].rows_from, p.scale[k].rows_to):
-        value = s.node[p.row[i].node].value
-        if value == 2 and p.row[i].grade == grade:
-            for j in range(p.row[i].kids_from, p.row[i].kids_to):
+        row = p.row[i]
+        value = s.node[row.node].value
+        if value == 2 and row.grade == grade and not row.possible:
+            for j in range(row.kids_from, row.kids_to):
                 if s.node[p.index[j]].value == 2:
                     because |= 1 << p.bits[j]
-        elif value == 1 and p.row[i].grade > grade:
-            for j in range(p.row[i].leaves_from, p.row[i].leaves_to):
-                if s.node[p.index[j]].value == 1:
-                    waiting |= p.bits[j]
+        elif value == 1 and row.grade > grade and s.node[row.node].mark != stamp:
+            s.node[row.node].mark = stamp
+            s.walk[deep] = row.node
+            deep += 1
+    waiting = 0
+    while deep > 0:
+        deep -= 1
+        n = s.walk[deep]
+        if p.node[n].op <= SUM:
+            waiting |= p.node[n].waiting
+            continue
+        stop = p.node[n].kids_to - 1 if p.node[n].op == EVER else p.node[n].kids_to
+        for j in range(p.node[n].kids_from, stop):
+            kid = p.index[j]
+            if s.node[kid].value == 1 and s.node[kid].mark != stamp:
+                s.node[kid].mark = stamp
+                s.walk[deep] = kid
+                deep += 1
     return because, waiting
 
 
-def close(p: Any, s: Any, t: int, patient: int, dead: int, out: Any, emitted: int) -> tuple[Any, int]:
+def close(p: Any, s: Any, t: int, patient: int, dead: int, out: Any, emitted: int) -> int:
     """End every scale: at death (`dead` >= 0), at `t`, or (t = NONE) where its last finding changed."""
     for k in range(len(p.scale)):
         end = s.scale[k].change if t == NONE else t
         if s.scale[k].grade >= 0 and s.scale[k].start < end:
-            out, emitted = emit(s, k, patient, s.scale[k].start, end, out, emitted)
+            emitted = emit(s, k, patient, s.scale[k].start, end, out, emitted)
         elif t == NONE and s.scale[k].grade >= 0 and s.scale[k].start == s.g[STARTED]:
-            out, emitted = emit(s, k, patient, s.scale[k].start, INF, out, emitted)
+            emitted = emit(s, k, patient, s.scale[k].start, INF, out, emitted)
         if dead >= 0 and p.scale[k].fatal == dead:
             s.scale[k].grade = 5
             s.scale[k].up_to = 5
@@ -127,25 +152,28 @@ def close(p: Any, s: Any, t: int, patient: int, dead: int, out: Any, emitted: in
             s.scale[k].waiting = 0
             s.scale[k].judgement = 0
             s.scale[k].flags = p.scale[k].constant
-            out, emitted = emit(s, k, patient, t, INF, out, emitted)
+            emitted = emit(s, k, patient, t, INF, out, emitted)
     if t == NONE:
         emitted = trim(s, out, emitted)
-    return out, emitted
+    return emitted
 
 
 def trim(s: Any, out: Any, emitted: int) -> int:
     """Drop what only a flag changed after the last finding did; returns how many rows are left."""
+    if emitted > len(out):
+        return emitted
     kept = s.g[FIRST_OUT]
     for i in range(s.g[FIRST_OUT], emitted):
-        change = s.scale[out[i, 1]].change
+        change = s.scale[out[i][1]].change
         if change == s.g[STARTED]:
-            if out[i, 2] != change:
+            if out[i][2] != change:
                 continue
-            out[i, 3] = s.g[CUT]
+            out[i][3] = s.g[CUT]
         else:
-            if out[i, 2] >= change:
+            if out[i][2] >= change:
                 continue
-            out[i, 3] = min(out[i, 3], change)
-        out[kept] = out[i]
+            out[i][3] = min(out[i][3], change)
+        for j in range(len(COLUMNS)):
+            out[kept][j] = out[i][j]
         kept += 1
     return int(kept)

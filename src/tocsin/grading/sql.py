@@ -6,6 +6,7 @@ Reads a canonical facts table where it lies (DuckDB and PostgreSQL are executed 
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import ibis
@@ -19,6 +20,7 @@ from tocsin.grading.sql_spans import FOREVER, Part, Spans, Table, number
 
 __all__ = ["SCHEMA", "SqlCannotSay", "grade"]
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 INSTANT = pa.timestamp("us", tz="UTC")
 SCHEMA = pa.schema(
     [
@@ -33,7 +35,15 @@ SCHEMA = pa.schema(
 )
 
 
-def grade(con: Any, facts: Table, scale: Scale, lib: Library) -> pa.Table:
+def grade(
+    con: Any,
+    facts: Table,
+    scale: Scale,
+    lib: Library,
+    *,
+    until: datetime | None = None,
+    as_of: datetime | None = None,
+) -> pa.Table:
     """Grade every patient of a canonical facts table under one scale, inside the engine.
 
     Parameters
@@ -42,6 +52,8 @@ def grade(con: Any, facts: Table, scale: Scale, lib: Library) -> pa.Table:
     facts : the canonical facts there, as `tocsin facts` writes them (every value in its measure's unit).
     scale : from `lib.scale(id)`.
     lib   : the library the scale came from.
+    until : cut every row here (aware).
+    as_of : use only facts recorded by then, and cut or extend the last state to then (aware).
 
     Returns
     -------
@@ -54,13 +66,20 @@ def grade(con: Any, facts: Table, scale: Scale, lib: Library) -> pa.Table:
     names = reachable(scale)
     bench = Spans(con)
     try:
-        chart = Chart(bench, facts, lib, read_by(scale, lib, names))
+        known = None if as_of is None else instant(as_of)
+        chart = Chart(bench, facts, lib, read_by(scale, lib, names), known)
         findings = Findings(bench, chart, scale)
         graded = bench.keep(_graded(bench, findings, scale))
         lapse = bench.keep(_last_change(bench, chart, findings, names))
-        return _table(con, bench, chart, graded, lapse, scale)
+        cut = FOREVER if until is None else instant(until)
+        return _table(con, bench, chart, graded, lapse, scale, (known, cut))
     finally:
         bench.close()
+
+
+def instant(time: datetime) -> int:
+    """Microseconds since 1970 of an aware time, exactly."""
+    return (time - EPOCH) // timedelta(microseconds=1)
 
 
 def reachable(scale: Scale) -> list[str]:
@@ -156,7 +175,15 @@ def _last_change(bench: Spans, chart: Chart, findings: Findings, names: list[str
     return changed.group_by("patient_id").aggregate(last=changed.t.max())
 
 
-def _table(con: Any, bench: Spans, chart: Chart, graded: Table, lapse: Table, scale: Scale) -> pa.Table:
+def _table(
+    con: Any,
+    bench: Spans,
+    chart: Chart,
+    graded: Table,
+    lapse: Table,
+    scale: Scale,
+    cuts: tuple[int | None, int],
+) -> pa.Table:
     """Join both records of a patient, end at the last change or death, merge equal neighbours."""
     rows = graded.join(chart.keys.select("k", "patient_id"), "k")
     people = chart.keys.select("patient_id", "died").distinct()
@@ -164,8 +191,10 @@ def _table(con: Any, bench: Spans, chart: Chart, graded: Table, lapse: Table, sc
     fatal = dead.group_by("patient_id").aggregate(fell=dead.t.min())
     ends = people.left_join(lapse, "patient_id").drop("patient_id_right")
     ends = ends.left_join(fatal, "patient_id").drop("patient_id_right")
-    # A death follows the last state without a gap.
-    ends = bench.keep(ends.select("patient_id", "fell", stop=ibis.coalesce(ends.died, ends["last"], FOREVER)))
+    # A death follows the last state without a gap, and so does the instant asked about.
+    known, until = cuts
+    stop = ibis.coalesce(ends.died, ends["last"] if known is None else known, FOREVER)
+    ends = bench.keep(ends.select("patient_id", "fell", stop=stop))
     joined = rows.join(ends, "patient_id")
     cut = joined.mutate(e=ibis.least(joined.e, joined.stop))
     cut = cut.filter(cut.s < cut.e).select("patient_id", "s", "e", "grade", "up_to", "ambiguous")
@@ -174,15 +203,14 @@ def _table(con: Any, bench: Spans, chart: Chart, graded: Table, lapse: Table, sc
     last = fallen.select(
         "patient_id",
         s=fallen.fell,
-        e=ibis.literal(FOREVER).cast("int64"),
+        e=ibis.literal(FOREVER if known is None else known).cast("int64"),
         grade=five,
         up_to=five,
         ambiguous=number(ibis.literal(False)),
     )
-    found = con.to_pyarrow(
-        ibis.union(cut, last.select(*cut.columns), distinct=False).order_by("patient_id", "s")
-    )
-    return _merged(found, scale)
+    every = ibis.union(cut, last.select(*cut.columns), distinct=False)
+    every = every.mutate(e=ibis.least(every.e, until))
+    return _merged(con.to_pyarrow(every.filter(every.s < every.e)), scale)
 
 
 def _merged(found: pa.Table, scale: Scale) -> pa.Table:

@@ -104,12 +104,14 @@ def exchange(unit: str, wanted: str) -> Conversion:
 
 
 class Chart:
-    """The facts of one grading run inside the engine.
+    """The facts of one grading run inside the engine; with `as_of`, those recorded by then.
 
     `bench.universe` is set here. Raises `SqlCannotSay` for an engine nobody has tried.
     """
 
-    def __init__(self, bench: Spans, facts: Table, lib: Library, used: set[str]) -> None:
+    def __init__(
+        self, bench: Spans, facts: Table, lib: Library, used: set[str], as_of: int | None = None
+    ) -> None:
         self.bench = bench
         self.lib = lib
         self._resolved: dict[Channel, Table] = {}
@@ -117,6 +119,8 @@ class Chart:
         self._changes: dict[str, Table] = {}
         self._masks: dict[str, Table] = {}
         con = bench.con
+        if as_of is not None:
+            facts = facts.filter(micros(con, ibis.coalesce(facts.recorded, facts.time)) <= as_of)
         value = ibis.ifelse(facts.value.isnan(), None, facts.value)
         rows = facts.select(
             "patient_id",

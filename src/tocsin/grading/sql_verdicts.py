@@ -81,6 +81,8 @@ class Verdicts:
         """The channel a finding of form `measure` reads."""
         reference = finding.reference if finding.reference in ("times_uln", "times_lln") else None
         unit = finding.unit if reference is None and finding.bound != "age-limit" else None
+        if unit == self.chart.lib.measure(finding.measure or "").unit:
+            unit = None
         return Channel(finding.measure or "", finding.method, reference, unit, finding.hold_hours)
 
     def of(self, finding: Finding) -> Table:
