@@ -644,8 +644,7 @@ class Course:
 
     def intervals(self, until: datetime | None) -> list[Interval]:
         changes = [i for i in range(1, self.size) if self.patterns[i] != self.patterns[i - 1]]
-        last = changes[-1] if changes else None
-        stop = last
+        stop = changes[-1] if changes else None
         death = None if self.death_time is None else self.place(self.death_time)
         fatal = death is not None and any(
             row["measure"] == "death" and row.get("text") == self.scale.fatal
@@ -658,7 +657,7 @@ class Course:
         runs: list[list[Any]] = []
         upper = self.size if stop is None else stop
         for i in range(1 if stop is None else upper):
-            state = self.state(min(i, last or 0))
+            state = self.state(i)
             if runs and runs[-1][2] == state:
                 runs[-1][1] = i + 1
             else:

@@ -318,7 +318,8 @@ FAVOURITES: list[tuple[str, Mapping[str, Any]]] = [
     ("temperature", {"value": 38.5}), ("temperature", {"value": 37.0}), ("systolic-bp", {"value": 80.0}),
     ("systolic-bp", {"value": 120.0}), ("norepinephrine", {"value": 0.1}), ("norepinephrine", {"value": 0.0}),
     ("epinephrine", {"value": 0.1}), ("oxygen-device", {"text": "nasal-cannula"}),
-    ("oxygen-flow", {"value": 8.0}), ("oxygen-device", {"text": "bipap"}), ("tocilizumab", {}), ("axicabtagene-ciloleucel", {}),
+    ("oxygen-flow", {"value": 8.0}), ("oxygen-device", {"text": "bipap"}), ("tocilizumab", {}),
+    ("axicabtagene-ciloleucel", {}),
     ("fluid-bolus", {"value": 500.0}), ("spo2", {"value": 88.0}),
 ]
 
