@@ -92,10 +92,11 @@ def raw_batches(
         patients = ranked(con, "select subject_id as patient_id from event")
         known = Events(Codes(lib, codes, MIMIC), tally)
         kinds = known.read(con)
-        if any(event.role in ("value", "start") for event in kinds.values()):
+        clock = zoned(con)
+        if kinds and clock != "TIMESTAMP WITH TIME ZONE":
             tally.notes.append(f"MEDS times carry no zone and were read as {timezone}")
         put(con, kinds, lib)
-        yield from whole_patients(con, list(facts(timezone, zoned(con))), patients)
+        yield from whole_patients(con, list(facts(timezone, clock)), patients)
 
 
 def describe(con: duckdb.DuckDBPyConnection, path: Path) -> None:
@@ -113,10 +114,11 @@ def describe(con: duckdb.DuckDBPyConnection, path: Path) -> None:
         ) from error
     amount = next((name for name in ("numeric_value", "value") if name in kinds), None)
     text = next((name for name in ("text_value", "value") if kinds.get(name) == "VARCHAR"), None)
+    said = f"nullif({named(text)}, '')" if text else "null::varchar"
     con.execute(
         "create view event as select subject_id::varchar as subject_id, time, code::varchar as code, "
         f"{number(named(amount), kinds[amount]) if amount else 'null::double'} as value, "
-        f"{'nullif(' + named(text) + ', chr(0))' if text else 'null::varchar'} as said, "
+        f"{said} as said, "
         f"{'unit::varchar' if 'unit' in kinds else 'null::varchar'} as unit, "
         f"parse_filename(filename) as file, file_row_number + 1 as row from {scan}"
     )

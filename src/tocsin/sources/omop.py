@@ -257,9 +257,10 @@ def people(tables: Folder, parts: list[str]) -> list[str]:
         return []
     seen = " union all ".join(f"select p, time from ({part})" for part in parts)
     year, month, day = (tables.value("person", f"{each}_of_birth") for each in ("year", "month", "day"))
-    made = f"make_date({year}::int, coalesce({month}, 1)::int, coalesce({day}, 1)::int)"
+    parts_of = f"{year}::int, coalesce({month}, 1)::int, coalesce({day}, 1)::int"
+    made = f"try_cast(printf('%04d-%02d-%02d', {parts_of}) as date)"
     birth = tables.text("person", "birth_datetime")
-    born = f"coalesce(try_cast({birth} as timestamp)::date, try({made}))"
+    born = f"coalesce(try_cast({birth} as timestamp)::date, {made})"
     words = " ".join(f"when '{concept}' then '{word}'" for concept, word in SEXES.items())
     sex = f"case {column(tables, 'person', 'gender_concept_id')} {words} end"
     joined = (
