@@ -92,6 +92,14 @@ def resolve(rows: list[dict[str, Any]], as_of: datetime | None) -> list[dict[str
     return [row for row in rows if row.get("source") not in replaced and row.get("text") != "retracted"]
 
 
+def started_and_stopped(row: dict[str, Any], lib: Library) -> dict[str, Any]:
+    """An infusion that ends where it begins is a row of value 0."""
+    infusion = lib.measure(row["measure"]).kind == "infusion" and row.get("text") != "push"
+    if infusion and row.get("end") == row["time"]:
+        return {**row, "value": 0.0, "text": None, "end": None}
+    return row
+
+
 class Course:
     """One patient under one scale."""
 
@@ -104,7 +112,7 @@ class Course:
         if self.death_time is not None:
             rows = [row for row in rows if row["time"] <= self.death_time]
         self.origin: datetime = min(row["time"] for row in rows)
-        self.rows = rows
+        self.rows = [started_and_stopped(row, lib) for row in rows]
         self.as_of = None if as_of is None else self.place(as_of)
         doses = [self.place(row["time"]) for row in rows if "therapy" in lib.measure(row["measure"]).classes]
         self.dose = min(doses, default=None)
@@ -626,18 +634,27 @@ class Course:
         hours = quarters(finding.quiet_hours or 0)
         out: list[int] = []
         for life in self.lives:
-            lower = upper = False
-            silent, late = 0, -hours
-            for i in life:
-                if silent == hours or i - late == hours:
-                    lower = upper = False
-                if i in instants:
-                    lower = lower or after[i] == YES
-                    upper = upper or after[i] != NO
-                    # Set when long quiet already: the quiet hours are counted from this setting.
-                    late = i if silent >= hours and after[i] != NO else late
-                silent, late = (0, -hours) if quiet[i] == YES else (silent + 1, late)
-                out.append(YES if lower else UNKNOWN if upper else NO)
+            lower = self._latch(life, instants, [value == YES for value in after], quiet, hours)
+            upper = self._latch(life, instants, [value != NO for value in after], quiet, hours)
+            out += [YES if low else UNKNOWN if high else NO for low, high in zip(lower, upper, strict=True)]
+        return out
+
+    @staticmethod
+    def _latch(
+        life: range, instants: set[int], after: Sequence[bool], quiet: Sequence[int], hours: int
+    ) -> list[bool]:
+        """Set where something was given while `after`; cleared by `hours` of quiet."""
+        out: list[bool] = []
+        latched, silent, late = False, 0, -hours
+        for i in life:
+            if hours in (silent, i - late):
+                latched = False
+            if i in instants and after[i]:
+                latched = True
+                # Set when it has been quiet for long already: the hours are counted from this setting.
+                late = i if silent >= hours else late
+            silent, late = (0, -hours) if quiet[i] == YES else (silent + 1, late)
+            out.append(latched)
         return out
 
     # Answers
@@ -688,10 +705,8 @@ class Course:
 
     @cached_property
     def row_values(self) -> list[list[int]]:
-        return [
-            [min(value, UNKNOWN) if row.possible else value for value in self._rule(row)]
-            for row in self.scale.rows
-        ]
+        """Every row as its findings say, `possible` or not."""
+        return [self._rule(row) for row in self.scale.rows]
 
     def state(self, i: int) -> tuple[Any, ...]:
         """Grade and reasons at one quarter hour."""
@@ -701,27 +716,40 @@ class Course:
         return self._states[pattern]
 
     def _state(self, i: int) -> tuple[Any, ...]:
-        rows = [(row, values[i]) for row, values in zip(self.scale.rows, self.row_values, strict=True)]
+        rows = [
+            (row, min(values[i], UNKNOWN) if row.possible else values[i])
+            for row, values in zip(self.scale.rows, self.row_values, strict=True)
+        ]
         grade = max((row.grade for row, value in rows if value == YES), default=0)
         up_to = max([grade, *(row.grade for row, value in rows if value != NO)])
         proving = [row for row, value in rows if value == YES and row.grade == grade]
-        open_rows = [row for row, value in rows if value != NO and row.grade == up_to]
         ambiguous = bool(proving) and all(row.ambiguous for row in proving)
-        ambiguous = ambiguous or (up_to > 0 and bool(open_rows) and all(row.ambiguous for row in open_rows))
+        ambiguous = ambiguous or any(
+            row.possible and row.ambiguous and row.grade > grade and values[i] == YES
+            for row, values in zip(self.scale.rows, self.row_values, strict=True)
+        )
         because = dict.fromkeys(
             name for row in proving for name in (*row.all, *row.any) if self.value(name)[i] == YES
         )
+        unproven = [row for row, value in rows if value == UNKNOWN and row.grade > grade]
+        tops = {name for row in unproven for name in (*row.all, *row.any, *row.none)}
         waiting: set[str] = set()
-        for row, value in rows:
-            if row.grade > grade and value == UNKNOWN:
-                for name in set().union(*(self.below(name) for name in (*row.all, *row.any, *row.none))):
-                    finding = self.scale.findings[name]
-                    if finding.form in ("measure", "weighted_sum") and self.value(name)[i] == UNKNOWN:
-                        waiting.update(measures_of(finding, self.lib))
+        for name in self.unknown_under(tops, i):
+            if self.scale.findings[name].form in ("measure", "weighted_sum"):
+                waiting.update(measures_of(self.scale.findings[name], self.lib))
         asked = tuple(
             item.id for item in self.scale.judgements if item.grade > grade and self.value(item.when)[i] != NO
         )
         return grade, up_to, ambiguous, tuple(because), tuple(sorted(waiting)), asked, self.flags(i)
+
+    def unknown_under(self, names: set[str], i: int) -> set[str]:
+        """The unknown among these findings, and the unknown under those."""
+        found: set[str] = set()
+        for name in names:
+            if self.value(name)[i] == UNKNOWN:
+                finding = self.scale.findings[name]
+                found |= {name} | self.unknown_under({*finding.names} - {finding.until_quiet}, i)
+        return found
 
     @cached_property
     def doses(self) -> list[tuple[int, int | None]]:

@@ -25,6 +25,8 @@ QUARTER = timedelta(minutes=15)
 DAY = 96
 #: Quarter hours between facts: at, just under and just over spikes, confirmations, overlaps, holds, memories.
 GAPS = (0, 1, 1, 2, 2, 3, 4, 5, 8, 12, 13, 16, 17, 24, 31, 32, 33, 48, 49, 64, 95, 96, 97, 192, 193)
+#: A week without oxygen charting, a risk window, a month's hold: rare, because the oracle then walks far.
+LONG_GAPS = (671, 672, 673, 14 * DAY, 30 * DAY - 1, 30 * DAY)
 WEIGHTS = (None, 70.0, 70.0, 70.0, 50.0)
 THERAPIES = ("axicabtagene-ciloleucel", "teclistamab", "checkpoint-inhibitor")
 MASKING = ("acetaminophen", "dexamethasone", "tocilizumab", "anakinra")
@@ -228,10 +230,13 @@ def random_facts(rng: np.random.Generator, pal: Palette, patient: str, size: int
     facts = [fact for fact in facts if rng.random() > 0.1]
     times = [int(rng.integers(0, 2 * DAY))]
     times += [fact["at"] for fact in facts]
-    names = [str(name) for name in rng.choice(pal.names, size=int(rng.integers(2, 9)))]
+    names = [str(name) for name in rng.choice(pal.names, size=int(rng.integers(1, 9)))]
+    if rng.random() < 0.5:
+        names = names[:3] + [str(rng.choice(["attribution", *THERAPIES, *MASKING, "oxygen-device", "age"]))]
     for _ in range(int(rng.integers(1, size))):
         if rng.random() < 0.45:
-            times.append(int(rng.choice(times)) + int(rng.choice(GAPS)))
+            gaps = GAPS if rng.random() < 0.97 else LONG_GAPS
+            times.append(int(rng.choice(times)) + int(rng.choice(gaps)))
         name = names[int(rng.integers(len(names)))]
         if name == "death" and rng.random() < 0.8:
             continue
