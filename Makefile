@@ -32,7 +32,7 @@ arrows: $(VENV)/.installed-test
 docs: $(VENV)/.installed-test
 	@echo "== docs"
 	@$(BIN)/python scripts/reference.py --check
-	@$(BIN)/mkdocs --quiet build --strict
+	@$(BIN)/mkdocs build --strict
 
 # Last, so that pytest's own summary is the last line on the screen.
 check-tests: $(VENV)/.installed-test
