@@ -15,7 +15,7 @@ from tocsin.facts import resolve
 from tocsin.grading import machine
 from tocsin.grading.compile import Compiled, compiled
 from tocsin.grading.intervals import empty, table
-from tocsin.grading.opcodes import IRRELEVANT, INF
+from tocsin.grading.opcodes import INF
 from tocsin.grading.program import as_lists, new_state
 from tocsin.grading.rows import Rows, prepare
 from tocsin.grading.rungs import COLUMNS
@@ -60,8 +60,6 @@ def run(
     program: Compiled, rows: Rows, starts: np.ndarray[Any, Any], horizon: int, extend: bool, fast: bool
 ) -> np.ndarray[Any, Any]:
     """The machine over prepared rows, compiled or plain; the numbers of `rungs.COLUMNS`."""
-    if not fast:
-        rows, starts = thinned(rows, starts)
     longest = int(np.diff(starts).max(initial=0))
     scales = len(program.scales)
     state = new_state(program.program, plain=not fast)
@@ -79,16 +77,6 @@ def run(
         if emitted <= room:
             return out[:emitted]
         room = emitted
-
-
-def thinned(rows: Rows, starts: np.ndarray[Any, Any]) -> tuple[Rows, np.ndarray[Any, Any]]:
-    """Without the rows no scale reads, but with each patient's first, which says when the record begins."""
-    keep = rows.kind != IRRELEVANT
-    keep[starts[:-1]] = True
-    if keep.all():
-        return rows, starts
-    kept = np.concatenate([[0], np.cumsum(keep)])
-    return Rows(*(column[keep] for column in rows)), kept[starts]
 
 
 def _tables(facts: Any) -> Iterator[pa.Table]:

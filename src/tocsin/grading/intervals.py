@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tocsin.grading.compile import Compiled
 from tocsin.grading.opcodes import INF
@@ -23,8 +24,8 @@ SCHEMA = pa.schema([
 
 def table(out: np.ndarray[Any, Any], patients: pa.Array, compiled: Compiled) -> pa.Table:
     """The machine's numbers as a table; patients in order, then scales as asked for, then time."""
-    order = np.lexsort((out[:, 2], out[:, 1], out[:, 0]))
-    out = out[order]
+    # a patient's rows of one scale leave the machine in order of time
+    out = out[np.argsort(out[:, 0] * len(compiled.scales) + out[:, 1], kind="stable")]
     scale = out[:, 1]
     judged = [tuple(judgement.id for judgement in item.judgements) for item in compiled.scales]
     because = [(*names, *[""] * (62 - len(names)), "death") for names in compiled.because]
@@ -50,13 +51,15 @@ def words(
     scale: np.ndarray[Any, Any], bits: np.ndarray[Any, Any], names: Sequence[Sequence[str]], ordered: bool = False
 ) -> pa.Array:
     """Bit sets as lists of names, each distinct set spelled out once."""
-    pairs = np.stack([scale, bits], axis=1)
-    distinct, where = np.unique(pairs, axis=0, return_inverse=True)
+    sets = pc.dictionary_encode(pa.array(bits))
+    key = pc.dictionary_encode(pa.array(sets.indices.to_numpy().astype(np.int64) * len(names) + scale))
+    masks = sets.dictionary.to_pylist()
     lists = []
-    for k, mask in distinct.tolist():
+    for pair in key.dictionary.to_pylist():
+        mask, k = masks[pair // len(names)], pair % len(names)
         found = [name for i, name in enumerate(names[k]) if mask >> i & 1]
         lists.append(found if ordered else sorted(found))
-    return pa.array(lists, WORDS).take(pa.array(where.ravel()))
+    return pa.array(lists, WORDS).take(key.indices)
 
 
 def empty() -> pa.Table:

@@ -23,18 +23,18 @@ from tocsin.grading import opcodes as op
 from tocsin.grading.compile import Compiled, compiled
 from tocsin.grading.intervals import empty, table
 from tocsin.grading.program import State, as_lists, new_state
-from tocsin.grading.rows import Rows
+from tocsin.grading.rows import EACH, Rows
 from tocsin.grading.rungs import COLUMNS, close
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NO_MORE = (op.INF, math.nan, math.nan, math.nan)
 
 
 class Row(NamedTuple):
-    """One fact as the machine reads it; the fields of `rows.Rows`."""
+    """One fact as the machine reads it."""
 
     time: int
     measure: int
-    kind: int
     low: float
     high: float
     text: int
@@ -50,7 +50,7 @@ class Patient:
     """One patient's machine and the rows it has taken (kept for replays)."""
 
     state: State
-    rows: Rows = field(default_factory=lambda: Rows(*([] for _ in Rows._fields)))
+    rows: Rows = field(default_factory=lambda: Rows(*([] for _ in Rows._fields[:EACH]), *([x] for x in NO_MORE)))
     out: Any = None
     emitted: int = 0
     clock: int = op.NONE
@@ -58,7 +58,13 @@ class Patient:
     dead: int = -1
 
     def append(self, row: Row, place: int | None = None) -> None:
-        for column, value in zip(self.rows, row, strict=True):
+        """Keep a row, in front of place `place` or last."""
+        more = 0
+        if row[6:] != NO_MORE:
+            more = len(self.rows.end)
+            for column, value in zip(self.rows[EACH:], row[6:], strict=True):
+                column.append(value)
+        for column, value in zip(self.rows, (*row[:6], more), strict=False):
             column.insert(len(column) if place is None else place, value)
 
 
@@ -167,13 +173,16 @@ class Live:
 
     def _die(self, patient: Patient, t: int, i: int) -> None:
         """A death ends the record; of several words at one instant the gravest counts."""
-        same = [j for j in range(i + 1) if patient.rows.time[j] == t and patient.rows.kind[j] == op.DEATH]
+        same = [j for j in range(i + 1) if patient.rows.time[j] == t and self._kind(patient.rows.measure[j]) == op.DEATH]
         if patient.dead >= 0:
             return
         patient.dead = max(patient.rows.text[j] for j in same)
         patient.emitted = close(
             self.program, patient.state, t, 0, patient.dead, patient.out, patient.emitted
         )
+
+    def _kind(self, measure: int) -> int:
+        return op.IRRELEVANT if measure < 0 else self.compiled.kinds[measure]
 
     def _settle(self, patient: Patient) -> None:
         """Decide the pending instant."""
@@ -215,7 +224,7 @@ class Coder:
         m = self.index.get(str(fact["measure"]), -1)
         time, end = micros(fact["time"]), fact.get("end")
         if m < 0:
-            return Row(time, -1, op.IRRELEVANT, 0.0, 0.0, 0, 0, op.INF, math.nan, math.nan, math.nan)
+            return Row(time, -1, 0.0, 0.0, 0, 0, *NO_MORE)
         kind, text = self.program.kinds[m], fact.get("text")
         code = self.program.texts.get(str(text), op.NO_TEXT) if text is not None else op.NO_TEXT
         low = high = math.nan
@@ -226,11 +235,11 @@ class Coder:
         elif kind == op.ATTRIBUTION:
             category, _, cause = str(text).partition("=")
             if category not in CATEGORIES:
-                return Row(time, -1, op.IRRELEVANT, 0.0, 0.0, 0, 0, op.INF, math.nan, math.nan, math.nan)
+                return Row(time, -1, 0.0, 0.0, 0, 0, *NO_MORE)
             code = CATEGORIES.index(category) * 2 + int(cause.strip() == "crs")
         method = fact.get("method")
         return Row(
-            time, m, kind, low, high, code,
+            time, m, low, high, code,
             0 if method is None else self.methods.setdefault(str(method), len(self.methods)),
             op.INF if end is None else micros(end), _number(fact.get("ref_low")), _number(fact.get("ref_high")),
             _number(fact.get("weight")),
@@ -265,4 +274,5 @@ def micros(moment: Any) -> int:
 
 
 def _number(value: Any) -> float:
+    # one NaN object, so that `NO_MORE` is recognised by identity of its parts
     return math.nan if value is None else float(value)

@@ -300,7 +300,7 @@ def median_baselines(p: Any, s: Any, t: int, rows: Any, first: int, now: int, sc
             at = rows.time[i]
             if at < t - channel.base_window:
                 break
-            if rows.kind[i] != READING or rows.measure[i] != channel.measure or rows.low[i] != rows.high[i]:
+            if rows.measure[i] != channel.measure or rows.low[i] != rows.high[i]:
                 continue
             if channel.method >= 0 and channel.method != rows.method[i]:
                 continue
@@ -352,22 +352,24 @@ def take(p: Any, s: Any, rows: Any, i: int) -> bool:
     if m < 0:
         return False
     t = rows.time[i]
-    kind = rows.kind[i]
+    kind = p.measure[m].kind
+    text = rows.text[i]
     if kind == DEATH:
         return True
+    more = rows.more[i]
     if kind == ATTRIBUTION:
-        attribute(p, s, rows.text[i] // 2, t, rows.text[i] % 2, rows.end[i])
+        attribute(p, s, text // 2, t, text % 2, rows.end[more])
         return False
     if p.measure[m].window != NONE:
         dose(p, s, m, t)
-    if kind == READING or (kind == INFUSION and rows.text[i] != PUSH):
+    if kind == READING or (kind == INFUSION and text != PUSH):
         read(
-            p, s, m, t, rows.low[i], rows.high[i], rows.method[i], rows.end[i],
-            rows.ref_low[i], rows.ref_high[i], rows.weight[i],
+            p, s, m, t, rows.low[i], rows.high[i], rows.method[i], rows.end[more],
+            rows.ref_low[more], rows.ref_high[more], rows.weight[more],
         )
-    if rows.text[i] != UNUSABLE:
+    if text != UNUSABLE:
         given = kind == EVENT or (kind == INFUSION and rows.high[i] > 0.0)
-        give(p, s, m, t, rows.text[i], rows.end[i], given)
+        give(p, s, m, t, text, rows.end[more], given)
     return False
 
 

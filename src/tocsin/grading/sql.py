@@ -125,28 +125,22 @@ def _graded(bench: Spans, findings: Findings, scale: Scale) -> Table:
         grade: Any = ibis.cases(*[(amount(f"yes{at}") > 0, at) for at in grades], else_=0)
         highest: Any = ibis.cases(*[(amount(f"may{at}") > 0, at) for at in grades], else_=0)
         up_to = ibis.greatest(grade, highest)
-        open_grade = ibis.cases(
-            *[(grade == at, (amount(f"yes{at}") > 0) & (amount(f"firm{at}") == 0)) for at in grades],
-            else_=False,
-        )
-        open_up_to = ibis.cases(
-            *[(up_to == at, (amount(f"may{at}") > 0) & (amount(f"solid{at}") == 0)) for at in grades],
-            else_=False,
-        )
-        return {"grade": grade, "up_to": up_to, "ambiguous": number(open_grade | open_up_to)}
+        proven = [(grade == at, (amount(f"yes{at}") > 0) & (amount(f"firm{at}") == 0)) for at in grades]
+        hinted = [(grade < at) & (amount(f"hint{at}") > 0) for at in grades]
+        ambiguous = ibis.cases(*proven, else_=False) | ibis.or_(*hinted)
+        return {"grade": grade, "up_to": up_to, "ambiguous": number(ambiguous)}
 
     return bench.tile(parts, values)
 
 
 def _adds(row: Row) -> dict[str, str | int]:
-    """What a row counts towards while it lasts: yes and firm (not ambiguous), may and solid likewise."""
+    """What a row counts towards while it lasts: yes, firm (not ambiguous), may; a possible row also hints."""
     adds: dict[str, str | int] = {f"may{row.grade}": "hi"}
+    if row.possible:
+        return adds | ({f"hint{row.grade}": "lo"} if row.ambiguous else {})
+    adds[f"yes{row.grade}"] = "lo"
     if not row.ambiguous:
-        adds[f"solid{row.grade}"] = "hi"
-    if not row.possible:
-        adds[f"yes{row.grade}"] = "lo"
-        if not row.ambiguous:
-            adds[f"firm{row.grade}"] = "lo"
+        adds[f"firm{row.grade}"] = "lo"
     return adds
 
 

@@ -364,6 +364,8 @@ class Chart:
             low_open=number(ibis.literal(False)),
             high_open=number(ibis.literal(False)),
             lapsed=number(~known),
+            # Not running is no reading: as if the drug had never been charted.
+            pre=number(ibis.literal(False)),
         )
         on = on.mutate(lapsed=number(ibis.literal(False)))
         both = ibis.union(on, off.select(*on.columns), distinct=False)
