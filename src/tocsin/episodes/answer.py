@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 
 from tocsin.definitions.closing import Closing
 from tocsin.episodes.chart import Chart, Doses
-from tocsin.episodes.spans import Graded, Ints, Spans, counted, fresh
+from tocsin.episodes.columns import Ints, encoded, whole
+from tocsin.episodes.spans import Graded, Spans, counted, fresh
 from tocsin.grading.opcodes import HOUR, INF, NONE
-from tocsin.grading.rows import encoded
 
 INSTANT = pa.timestamp("us", tz="UTC")
 WORDS = pa.list_(pa.string())
@@ -149,9 +149,7 @@ def _treatments(
 
 def _flags(column: pa.ChunkedArray, first: Ints, last: Ints, rows: Ints, episode: Ints) -> list[list[str]]:
     """Every flag of an episode's rows, sorted."""
-    column = column.combine_chunks()
-    if isinstance(column, pa.ChunkedArray):
-        column = pa.concat_arrays(column.chunks)
+    column = whole(column)
     code, names = encoded(column.flatten())
     if not names:
         return [[] for _ in first]

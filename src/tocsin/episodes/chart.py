@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from tocsin.definitions.load import Library
-from tocsin.episodes.spans import Bools, Ints, counted, fresh, in_order
+from tocsin.episodes.columns import Bools, Ints, encoded, instants, numbers, texts
+from tocsin.episodes.spans import counted, fresh, in_order
 from tocsin.grading.compile import FATAL
 from tocsin.grading.opcodes import HOUR, INF, NONE
-from tocsin.grading.rows import codes_of, encoded, instants, numbers
 
 
 class Marks:
@@ -61,7 +61,7 @@ class Chart:
             row = row[np.lexsort((time[row], patient[row]))]
         self.row, self.patient, self.time = row, patient[row], time[row]
         measure, self.measures = encoded(table["measure"])
-        text, self.words = codes_of(table, "text")
+        text, self.words = texts(table, "text")
         self.measure, self.text, self.value = measure[row], text[row], numbers(table, "value")[row]
         self.kinds = [lib.measure(name).kind if name in lib.measures else "" for name in self.measures]
         bounds = np.searchsorted(self.patient, np.arange(self.count + 1))

@@ -18,7 +18,8 @@ from tocsin.definitions.load import Library, library
 from tocsin.definitions.schema import TocsinError
 from tocsin.episodes.answer import CENSORED, DEATH, NOT_OBSERVED, RESOLVED, SCHEMA, Found, answer
 from tocsin.episodes.chart import Chart, Doses
-from tocsin.episodes.spans import Graded, Ints, Spans, as_table, graded_rows, spans_of
+from tocsin.episodes.columns import Ints, as_table, empty
+from tocsin.episodes.spans import Graded, Spans, graded_rows, spans_of
 from tocsin.facts import resolve
 from tocsin.grading.batch import grade
 from tocsin.grading.opcodes import HOUR, INF, NONE
@@ -53,7 +54,7 @@ def episodes(
     if not len(spans.first):
         return SCHEMA.empty_table()
     table = as_table(facts)
-    if as_of is not None or ("replaces" in table.column_names and table["replaces"].null_count < len(table)):
+    if as_of is not None or not empty(table, "replaces"):
         table = resolve(table, as_of)
     horizon = min(_micros(until), _micros(as_of))
     chart = Chart(table, graded.patients, np.unique(spans.patient), horizon, lib)

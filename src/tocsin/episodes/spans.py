@@ -5,14 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from tocsin.episodes.columns import Bools, Ints, as_table, encoded, instants
 from tocsin.grading.opcodes import INF
-from tocsin.grading.rows import encoded, instants
-
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 class Graded(NamedTuple):
@@ -26,21 +22,6 @@ class Graded(NamedTuple):
     grade: Ints
     patients: list[str]
     scales: list[str]
-
-
-def as_table(data: Any) -> pa.Table:
-    """Anything Arrow can take as a table; text as plain strings, because views cannot be taken by place."""
-    table = pa.Table.from_batches([data]) if isinstance(data, pa.RecordBatch) else pa.table(data)
-    fields = []
-    for field in table.schema:
-        listed = pa.types.is_list(field.type) or pa.types.is_large_list(field.type)
-        if listed:
-            field = field.with_type(pa.list_(pa.string()))
-        elif pa.types.is_string_view(field.type):
-            field = field.with_type(pa.string())
-        fields.append(field)
-    schema = pa.schema(fields)
-    return table if schema.equals(table.schema) else table.cast(schema)
 
 
 def graded_rows(intervals: Any) -> Graded:
