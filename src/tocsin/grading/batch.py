@@ -25,8 +25,13 @@ COMPILE_FROM = 300_000
 
 
 def grade(
-    facts: Any, scales: str | Sequence[str] = "astct-2019", *, lib: Library | None = None,
-    until: datetime | None = None, as_of: datetime | None = None, engine: str | None = None,
+    facts: Any,
+    scales: str | Sequence[str] = "astct-2019",
+    *,
+    lib: Library | None = None,
+    until: datetime | None = None,
+    as_of: datetime | None = None,
+    engine: str | None = None,
 ) -> Iterator[pa.Table]:
     """Grade canonical facts under the scales named, all in one pass.
 

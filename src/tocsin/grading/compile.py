@@ -1,33 +1,21 @@
-"""Definition to program: findings become nodes, readings become channels, each written once.
-
-Equal findings of different scales share one node, so grading under eleven scales costs little more
-than under the largest.
-"""
+"""Graph to program: nodes, channels and rungs laid out as the flat tables the machine walks."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from tocsin.definitions.load import Library, measures_of
-from tocsin.definitions.schema import CATEGORIES, DefinitionError, Finding, Measure, Row, Scale
+from tocsin.definitions.load import Library
+from tocsin.definitions.schema import CATEGORIES, DefinitionError, Measure, Row, Scale
 from tocsin.grading import opcodes as op
+from tocsin.grading.graph import Graph, Node, category_of, hours
 from tocsin.grading.program import CATEGORY, CHANNEL, MEASURE, NODE, ROW, SCALE, WATCH, Program
 
-COMPARISONS = {"at_least": op.AT_LEAST, "above": op.ABOVE, "at_most": op.AT_MOST, "below": op.BELOW}
-REFERENCES = {
-    "times_baseline": op.TIMES_BASELINE,
-    "drop_from_baseline": op.DROP,
-    "percent_drop_from_baseline": op.PERCENT_DROP,
-    "worse_than_baseline": op.WORSE,
-}
-MODES = {"times_uln": op.TIMES_ULN, "times_lln": op.TIMES_LLN}
-MISSING = {"unknown": 1, "no": 0, "yes": 2}
 #: Words of `death`; the higher wins at one instant.
 FATAL = {"unknown": 0, "other": 1, "crs": 2, "icans": 3}
 
@@ -50,232 +38,8 @@ class Compiled:
     given: tuple[tuple[str, ...], ...]
 
 
-@dataclass(slots=True)
-class Node:
-    """One node before it is flattened; equal nodes are one node."""
-
-    op: int
-    channel: int = -1
-    compare: int = 0
-    cut: float = 0.0
-    mask: int = 0
-    reference: int = op.NO_REF
-    new: int = 0
-    span: int = op.NONE
-    bridge: int = 0
-    missing: int = 1
-    category: int = -1
-    count: int = 1
-    text: int = 0
-    all: tuple[int, ...] = ()
-    any: tuple[int, ...] = ()
-    none: tuple[int, ...] = ()
-    weights: tuple[float, ...] = ()
-    pulses: tuple[int, ...] = ()
-    given: tuple[str, ...] = ()
-    scales: int = 0
-    named: int = 0
-
-    def key(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, name) for name in self.__slots__ if name not in ("scales", "named"))
-
-
-@dataclass(slots=True)
-class Channel:
-    """One stream of readings as one kind of finding sees it."""
-
-    measure: str
-    method: str | None
-    mode: int
-    hold: int
-    leaves: list[int] = field(default_factory=list)
-    confirms: list[int] = field(default_factory=list)
-    voids: list[int] = field(default_factory=list)
-
-
-def hours(value: float) -> int:
-    """Hours as microseconds."""
-    return round(value * op.HOUR)
-
-
-class Compiler:
+class Compiler(Graph):
     """Builds one program from several scales."""
-
-    def __init__(self, scales: Sequence[Scale], lib: Library) -> None:
-        self.lib = lib
-        self.scales = tuple(scales)
-        self.nodes: list[Node] = []
-        self.seen: dict[tuple[Any, ...], int] = {}
-        self.channels: list[Channel] = []
-        self.channel_ids: dict[tuple[str, str | None, int, int], int] = {}
-        self.texts = {"absent": op.ABSENT, "push": op.PUSH, "unusable": op.UNUSABLE}
-        self.named: list[dict[str, int]] = []
-
-    def add(self, node: Node) -> int:
-        """The number of this node, shared with any equal one."""
-        key = node.key()
-        if key not in self.seen:
-            self.seen[key] = len(self.nodes)
-            self.nodes.append(node)
-        return self.seen[key]
-
-    def text(self, word: str) -> int:
-        """The code of a word a `given` finding filters on."""
-        if word not in self.texts:
-            self.texts[word] = op.FIRST_TEXT + len(self.texts)
-            if self.texts[word] > 61:
-                raise DefinitionError(f"too many distinct words in `given` findings (at `{word}`)")
-        return self.texts[word]
-
-    def channel(self, measure: Measure, method: str | None, mode: int, hold_hours: float | None) -> int:
-        """The channel of this measure, method, mode and hold."""
-        hold = op.INF if hold_hours is None else hours(hold_hours)
-        if measure.kind == "infusion" and hold == op.INF:
-            hold = hours(24)
-        key = (measure.id, method, mode, hold)
-        if key not in self.channel_ids:
-            self.channel_ids[key] = len(self.channels)
-            self.channels.append(Channel(*key))
-            if measure.held_with:
-                keeper = self.lib.measure(measure.held_with)
-                other = self.channel(keeper, None, op.PLAIN, keeper.hold_hours)
-                self.channels[other].voids.append(self.channel_ids[key])
-        return self.channel_ids[key]
-
-    def finding(self, scale: Scale, name: str, names: dict[str, int]) -> int:
-        """The node of a finding, its parts first."""
-        if name in names:
-            return names[name]
-        finding = scale.findings[name]
-        try:
-            names[name] = self.remembered(finding, self.inner(scale, finding, names), scale, names)
-        except DefinitionError as error:
-            raise DefinitionError(f"{scale.id}, finding `{name}`: {error}") from None
-        return names[name]
-
-    def inner(self, scale: Scale, finding: Finding, names: dict[str, int]) -> int:
-        """The finding before its memory word."""
-        if finding.form == "measure":
-            return self.reading(finding)
-        if finding.form == "weighted_sum":
-            return self.sum(finding)
-        if finding.form in ("given", "charted"):
-            return self.given(finding)
-        kids = {
-            part: tuple(self.finding(scale, other, names) for other in getattr(finding, part))
-            for part in ("all", "any", "none")
-        }
-        if finding.form == "ever":
-            after = self.finding(scale, str(finding.after), names)
-            quiet = self.finding(scale, str(finding.until_quiet), names)
-            given = measures_of(finding, self.lib)
-            span = hours(finding.quiet_hours or 0)
-            return self.add(Node(op.EVER, all=(after, quiet), span=span, given=given))
-        if finding.form in ("count_of", "first_known"):
-            items = tuple(self.finding(scale, other, names) for other in finding.items)
-            if finding.form == "first_known":
-                return self.add(Node(op.FIRST, all=items))
-            compare = COMPARISONS[str(finding.op)]
-            return self.add(Node(op.COUNT, all=items, compare=compare, cut=float(finding.bound or 0)))
-        return self.add(Node(op.RULE, **kids))
-
-    def remembered(self, finding: Finding, inner: int, scale: Scale, names: dict[str, int]) -> int:
-        """Wrap a node in the finding's memory word, if it has one."""
-        if finding.for_hours is not None:
-            possible = 1 if finding.until_then == "possible" else 0
-            span, bridge = hours(finding.for_hours), hours(finding.bridge_hours)
-            return self.add(Node(op.FOR, all=(inner,), span=span, bridge=bridge, count=possible))
-        if finding.confirmed_within_hours is not None:
-            others = tuple(self.finding(scale, other, names) for other in finding.or_with)
-            pulses = tuple(n for n in self.below(inner) if self.nodes[n].op == op.READ)
-            span = hours(finding.confirmed_within_hours)
-            return self.add(Node(op.CONFIRM, all=(inner, *others), span=span, pulses=pulses))
-        if finding.within_hours is not None and finding.form not in ("measure", "given", "charted"):
-            return self.add(Node(op.WITHIN, all=(inner,), span=hours(finding.within_hours)))
-        return inner
-
-    def below(self, node: int) -> list[int]:
-        """`node` and everything under it."""
-        found: dict[int, None] = {}
-        stack = [node]
-        while stack:
-            n = stack.pop()
-            if n not in found:
-                found[n] = None
-                this = self.nodes[n]
-                if this.op != op.SUM:
-                    stack += [*this.all, *this.any, *this.none]
-        return sorted(found)
-
-    def reading(self, finding: Finding) -> int:
-        """A bound on one measure."""
-        measure = self.lib.measure(str(finding.measure))
-        reference = REFERENCES.get(finding.reference or "", op.NO_REF)
-        mode = MODES.get(finding.reference or "", op.PLAIN)
-        if finding.bound == "age-limit":
-            reference = op.AGE_LIMIT
-            age = self.lib.measures.get("age")
-            if age is not None:
-                self.channel(age, None, op.PLAIN, age.hold_hours)
-        elif mode == op.PLAIN:
-            mode = self.weight_mode(measure, finding.unit)
-        hold = finding.hold_hours if finding.hold_hours is not None else measure.hold_hours
-        channel = self.channel(measure, finding.method, mode, hold)
-        mask = sum(1 << measure.words.index(word) for word in finding.one_of)
-        compare = op.ONE_OF if finding.one_of else COMPARISONS[str(finding.op)]
-        cut = 0.0 if isinstance(finding.bound, str) or finding.bound is None else finding.bound
-        span = op.NONE if finding.within_hours is None else hours(finding.within_hours)
-        return self.add(Node(
-            op.READ, channel, compare, cut, mask, reference, int(finding.new_since_baseline), span,
-            missing=MISSING[finding.if_missing], category=category_of([measure]),
-        ))
-
-    def weight_mode(self, measure: Measure, unit: str | None) -> int:
-        """How the finding's unit relates to the measure's: the same, times kg, or per kg."""
-        if unit is None or unit == measure.unit:
-            return op.PLAIN
-        if measure.unit and unit == measure.unit.replace("/kg", ""):
-            return op.TIMES_WEIGHT
-        if measure.unit and unit == measure.unit.replace("/kg", "/kg2"):
-            return op.PER_WEIGHT
-        raise DefinitionError(
-            f"unit `{unit}` is not `{measure.unit}`, nor that times or per kg\n"
-            f"  fix: state the bound in `{measure.unit}`, the unit `{measure.id}` is kept in"
-        )
-
-    def sum(self, finding: Finding) -> int:
-        """A weighted sum of rates."""
-        channels = []
-        measures = [self.lib.measure(term.measure) for term in finding.terms]
-        for term, measure in zip(finding.terms, measures, strict=True):
-            channels.append(self.channel(measure, None, self.weight_mode(measure, term.unit), measure.hold_hours))
-        return self.add(Node(
-            op.SUM, compare=COMPARISONS[str(finding.op)], cut=float(finding.bound or 0), all=tuple(channels),
-            weights=tuple(term.weight for term in finding.terms), category=category_of(measures),
-        ))
-
-    def given(self, finding: Finding) -> int:
-        """Something given, present or charted; without `within_hours` one node a measure, joined."""
-        names = measures_of(finding, self.lib)
-        text = sum(1 << self.text(word) for word in finding.one_of)
-        charted = int(finding.form == "charted")
-        measures = [self.lib.measure(name) for name in names]
-        if finding.within_hours is not None:
-            count = int(finding.bound or 1)
-            if count > op.RING or finding.op not in (None, "at_least"):
-                raise DefinitionError(f"`given` can count at_least 1 to {op.RING}")
-            return self.add(Node(
-                op.GIVEN, span=hours(finding.within_hours), count=count, text=text, new=charted, given=names,
-                category=-1 if charted else category_of(measures),
-            ))
-        single = []
-        for measure in measures:
-            hold = op.INF if measure.hold_hours is None else hours(measure.hold_hours)
-            mask = text | (1 << op.ABSENT) if text else 0
-            single.append(self.add(Node(
-                op.GIVEN, bridge=hold, text=mask, given=(measure.id,), category=category_of([measure])
-            )))
-        return single[0] if len(single) == 1 else self.add(Node(op.RULE, any=tuple(single)))
 
     def build(self) -> Compiled:
         """All scales to one program."""
@@ -285,9 +49,7 @@ class Compiler:
             self.named.append(names)
             mine = []
             for row in scale.rows:
-                kids = {part: tuple(self.finding(scale, n, names) for n in getattr(row, part)) for part in
-                        ("all", "any", "none")}
-                node = self.add(Node(op.RULE, **kids))
+                node = self.rule(scale, row, names)
                 listed = [(names[n], n) for n in (*row.all, *row.any)]
                 mine.append((node, row, listed))
             for name in (*scale.flags.values(), *(judgement.when for judgement in scale.judgements)):
@@ -314,7 +76,9 @@ class Compiler:
         for n in mine:
             if self.nodes[n].op == op.SUM:
                 channels.update(self.nodes[n].all)
-        infusions = sorted(c for c in channels if self.lib.measure(self.channels[c].measure).kind == "infusion")
+        infusions = sorted(
+            c for c in channels if self.lib.measure(self.channels[c].measure).kind == "infusion"
+        )
         limits = sorted(c for c in channels if self.channels[c].mode in (op.TIMES_ULN, op.TIMES_LLN))
         made = [("no-trigger", self.add(Node(op.NO_TRIGGER))), ("outside-window", self.add(Node(op.OUTSIDE)))]
         for flag, kind, found in (("stale", op.STALE, infusions), ("default-limits", op.DEFAULTED, limits)):
@@ -344,32 +108,68 @@ class Compiler:
         infos = [self.lib.measure(name) for name in measures]
         kinds = tuple(kind_of(info) for info in infos)
         methods = ("", *sorted({ch.method for ch in channels if ch.method}))
-        measure = index.records(MEASURE, [{
-            "kind": kind, "window": window_of(info),
-            "channels": [c for c, ch in enumerate(channels) if ch.measure == info.id],
-            "events": [n for n, node in enumerate(nodes) if info.id in node.given],
-        } for info, kind in zip(infos, kinds, strict=True)])
+        measure = index.records(
+            MEASURE,
+            [
+                {
+                    "kind": kind,
+                    "window": window_of(info),
+                    "channels": [c for c, ch in enumerate(channels) if ch.measure == info.id],
+                    "events": [n for n, node in enumerate(nodes) if info.id in node.given],
+                }
+                for info, kind in zip(infos, kinds, strict=True)
+            ],
+        )
         channel, limits = self.flatten_channels(index, measures, methods)
         node_table, waiting = self.flatten_nodes(index)
         row, scale, because = self.flatten_scales(index, rows, flags)
-        category = index.records(CATEGORY, [
-            {"leaves": [n for n, node in enumerate(nodes) if node.category == a]} for a in range(len(CATEGORIES))
-        ])
+        category = index.records(
+            CATEGORY,
+            [
+                {"leaves": [n for n, node in enumerate(nodes) if node.category == a]}
+                for a in range(len(CATEGORIES))
+            ],
+        )
         ages = [c for c, ch in enumerate(channels) if ch.measure == "age" and ch.method is None]
-        watch = index.records(WATCH, [{
-            "age_channel": ages[0] if ages else -1,
-            "age_leaves": [n for n, x in enumerate(nodes) if x.op == op.ADULT or x.reference == op.AGE_LIMIT],
-            "dose_leaves": [n for n, x in enumerate(nodes) if x.op in (op.NO_TRIGGER, op.OUTSIDE)],
-        }])
+        watch = index.records(
+            WATCH,
+            [
+                {
+                    "age_channel": ages[0] if ages else -1,
+                    "age_leaves": [
+                        n for n, x in enumerate(nodes) if x.op == op.ADULT or x.reference == op.AGE_LIMIT
+                    ],
+                    "dose_leaves": [n for n, x in enumerate(nodes) if x.op in (op.NO_TRIGGER, op.OUTSIDE)],
+                }
+            ],
+        )
         program = Program(
-            measure, channel, node_table, row, scale, category, watch, np.array(limits or [0.0], np.float64),
-            np.array(index.items or [0], np.int64), np.array(index.bits or [0], np.int64),
+            measure,
+            channel,
+            node_table,
+            row,
+            scale,
+            category,
+            watch,
+            np.array(limits or [0.0], np.float64),
+            np.array(index.items or [0], np.int64),
+            np.array(index.bits or [0], np.int64),
             np.array(index.weights or [0.0], np.float64),
         )
         names = tuple((*(flag for flag, _ in mine), "draft") for mine in flags)
         return Compiled(
-            program, self.scales, measures, kinds, methods, dict(self.texts), because, waiting, names, FATAL,
-            tuple(self.named), tuple(node.given for node in nodes),
+            program,
+            self.scales,
+            measures,
+            kinds,
+            methods,
+            dict(self.texts),
+            because,
+            waiting,
+            names,
+            FATAL,
+            tuple(self.named),
+            tuple(node.given for node in nodes),
         )
 
     def flatten_nodes(self, index: Index) -> tuple[np.ndarray[Any, Any], tuple[str, ...]]:
@@ -377,22 +177,45 @@ class Compiler:
 
         A sum's kids are channels with their weights, all other kids are nodes.
         """
-        wanted = tuple(sorted({m for n, node in enumerate(self.nodes) if node.op <= op.SUM for m in self.read_by(n)}))
+        wanted = tuple(
+            sorted({m for n, node in enumerate(self.nodes) if node.op <= op.SUM for m in self.read_by(n)})
+        )
         if len(wanted) > 62:
-            raise DefinitionError("these scales together read more than 62 measures\n  fix: grade them in two runs")
+            raise DefinitionError(
+                "these scales together read more than 62 measures\n  fix: grade them in two runs"
+            )
         parents: list[list[int]] = [[] for _ in self.nodes]
         for n, node in enumerate(self.nodes):
             if node.op != op.SUM:
                 for kid in sorted({*node.all, *node.any, *node.none}):
                     parents[kid].append(n)
-        plain = [name for name in NODE.names or () if not name.endswith(("_from", "_to")) and name not in ("all", "any", "waiting")]
-        return index.records(NODE, [{
-            **{name: getattr(node, name) for name in plain},
-            "waiting": sum(1 << wanted.index(m) for m in set(self.read_by(n))) if node.op <= op.SUM else 0,
-            "all": len(node.all), "any": len(node.any), "parents": parents[n], "pulses": node.pulses,
-            "kids": [(kid, 0, weight) for kid, weight in zip(
-                (*node.all, *node.any, *node.none), node.weights or (0.0,) * 9999, strict=False)],
-        } for n, node in enumerate(self.nodes)]), wanted
+        plain = [
+            name
+            for name in NODE.names or ()
+            if not name.endswith(("_from", "_to")) and name not in ("all", "any", "waiting")
+        ]
+        return index.records(
+            NODE,
+            [
+                {
+                    **{name: getattr(node, name) for name in plain},
+                    "waiting": sum(1 << wanted.index(m) for m in set(self.read_by(n)))
+                    if node.op <= op.SUM
+                    else 0,
+                    "all": len(node.all),
+                    "any": len(node.any),
+                    "parents": parents[n],
+                    "pulses": node.pulses,
+                    "kids": [
+                        (kid, 0, weight)
+                        for kid, weight in zip(
+                            (*node.all, *node.any, *node.none), node.weights or (0.0,) * 9999, strict=False
+                        )
+                    ],
+                }
+                for n, node in enumerate(self.nodes)
+            ],
+        ), wanted
 
     def measure_order(self) -> tuple[str, ...]:
         """Every measure the program reads, therapies and the clinician's word included."""
@@ -413,52 +236,64 @@ class Compiler:
             first = len(limits) // 4
             for limit in info.limits:
                 limits += [limit.age_from, limit.age_below, limit.below, limit.plus_per_year]
-            records.append({
-                "measure": measures.index(channel.measure),
-                "method": methods.index(channel.method) if channel.method else -1,
-                "mode": channel.mode, "hold": channel.hold, "infusion": int(info.kind == "infusion"),
-                "worse": 1 if info.worse == "high" or info.kind == "category" else -1,
-                "stale": op.INF if info.stale_hours is None else hours(info.stale_hours),
-                "spike": 0 if info.spike_minutes is None else hours(info.spike_minutes / 60),
-                "base_window": 0 if info.baseline_hours is None else hours(info.baseline_hours),
-                "base_median": int(info.baseline_statistic == "median"), "category": category_of([info]),
-                "leaves": channel.leaves, "voids": channel.voids, "confirms": channel.confirms,
-                "limits_from": first, "limits_to": len(limits) // 4,
-                "reference": math.nan if reference is None else reference,
-                "round": 0.0 if info.round_to is None else info.round_to,
-                "fall_percent": -1.0 if info.chronic_fall_percent is None else info.chronic_fall_percent,
-                "fall": math.inf if info.chronic_fall is None else info.chronic_fall,
-            })
+            records.append(
+                {
+                    "measure": measures.index(channel.measure),
+                    "method": methods.index(channel.method) if channel.method else -1,
+                    "mode": channel.mode,
+                    "hold": channel.hold,
+                    "infusion": int(info.kind == "infusion"),
+                    "worse": 1 if info.worse == "high" or info.kind == "category" else -1,
+                    "stale": op.INF if info.stale_hours is None else hours(info.stale_hours),
+                    "spike": 0 if info.spike_minutes is None else hours(info.spike_minutes / 60),
+                    "base_window": 0 if info.baseline_hours is None else hours(info.baseline_hours),
+                    "base_median": int(info.baseline_statistic == "median"),
+                    "category": category_of([info]),
+                    "leaves": channel.leaves,
+                    "voids": channel.voids,
+                    "confirms": channel.confirms,
+                    "limits_from": first,
+                    "limits_to": len(limits) // 4,
+                    "reference": math.nan if reference is None else reference,
+                    "round": 0.0 if info.round_to is None else info.round_to,
+                    "fall_percent": -1.0 if info.chronic_fall_percent is None else info.chronic_fall_percent,
+                    "fall": math.inf if info.chronic_fall is None else info.chronic_fall,
+                }
+            )
         return index.records(CHANNEL, records), limits
 
     def flatten_scales(self, index: Index, rows: Any, flags: Any) -> tuple[Any, Any, Any]:
         """Row and scale tables, and the names of the `because` bits."""
-        because, row_records, scale_records = [], [], []
+        because: list[tuple[str, ...]] = []
+        row_records: list[dict[str, Any]] = []
+        scale_records: list[dict[str, Any]] = []
         for k, (scale, mine) in enumerate(zip(self.scales, rows, strict=True)):
             names = tuple(dict.fromkeys(name for *_, listed in mine for _, name in listed))
             first = len(row_records)
             for node, row, listed in mine:
-                row_records.append({
-                    "node": node, "grade": row.grade, "possible": int(row.possible),
-                    "ambiguous": int(row.ambiguous is not None),
-                    "kids": [(n, names.index(name), 0.0) for n, name in listed],
-                })
+                row_records.append(
+                    {
+                        "node": node,
+                        "grade": row.grade,
+                        "possible": int(row.possible),
+                        "ambiguous": int(row.ambiguous is not None),
+                        "kids": [(n, names.index(name), 0.0) for n, name in listed],
+                    }
+                )
             if len(names) > 61:
                 raise DefinitionError(f"{scale.id}: more than 61 findings in rows")
             because.append(names)
-            scale_records.append({
-                "fatal": FATAL.get(scale.fatal or "", -2), "rows_from": first, "rows_to": len(row_records),
-                "constant": 1 << len(flags[k]) if scale.status == "draft" else 0,
-                "judgements": [(self.named[k][j.when], j.grade, 0.0) for j in scale.judgements],
-                "flags": [node for _, node in flags[k]],
-            })
+            scale_records.append(
+                {
+                    "fatal": FATAL.get(scale.fatal or "", -2),
+                    "rows_from": first,
+                    "rows_to": len(row_records),
+                    "constant": 1 << len(flags[k]) if scale.status == "draft" else 0,
+                    "judgements": [(self.named[k][j.when], j.grade, 0.0) for j in scale.judgements],
+                    "flags": [node for _, node in flags[k]],
+                }
+            )
         return index.records(ROW, row_records), index.records(SCALE, scale_records), tuple(because)
-
-    def read_by(self, n: int) -> tuple[str, ...]:
-        """The measures a leaf reads."""
-        node = self.nodes[n]
-        channels = node.all if node.op == op.SUM else (node.channel,)
-        return tuple(self.channels[c].measure for c in channels)
 
 
 class Index:
@@ -485,13 +320,6 @@ class Index:
                 else:
                     table[i][name] = value
         return table
-
-
-def category_of(measures: Sequence[Measure]) -> int:
-    """The attribution category these measures share, -1 if none or several."""
-    found = {measure.attribution for measure in measures}
-    only = next(iter(found)) if len(found) == 1 else None
-    return CATEGORIES.index(only) if only else -1
 
 
 def kind_of(measure: Measure) -> int:

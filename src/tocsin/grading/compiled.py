@@ -1,4 +1,4 @@
-"""The same machine, compiled: the functions of machine.py, nodes.py and rungs.py under numba.
+"""The same machine, compiled: the functions of `PARTS` under numba.
 
 The compiled code knows no definition, so a changed definition needs no new compilation. The cache on
 disk lies in a folder named by the hash of these sources and of numba's version: older code is never
@@ -16,9 +16,26 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from tocsin.grading import machine, nodes, opcodes, program, rungs
+from tocsin.grading import intake, leaves, machine, nodes, opcodes, program, rungs
 
-PARTS = (nodes, rungs, machine)
+PARTS = (leaves, nodes, rungs, intake, machine)
+#: Small functions of every row, and the path to them: without their call overhead, three times faster.
+INLINED = {
+    "touch",
+    "soil",
+    "wake",
+    "until_when",
+    "compare",
+    "plain",
+    "leaf",
+    "take",
+    "read",
+    "scaled",
+    "settle",
+    "remember",
+    "give",
+    "update_leaves",
+}
 
 
 def cache_folder() -> Path:
@@ -44,8 +61,11 @@ def grade_all() -> Callable[..., Any]:
     """`machine.grade_all`, compiled (from the cache on disk where it has been compiled before)."""
     import numba
 
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(cache_folder())
+    config: Any = numba.config
+    njit: Any = numba.njit
+
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(cache_folder())
     try:
         names: dict[str, Any] = {}
         for part in PARTS:
@@ -56,7 +76,9 @@ def grade_all() -> Callable[..., Any]:
                 if isinstance(function, FunctionType) and function.__module__ == part.__name__:
                     twin = FunctionType(function.__code__, compiled, name, function.__defaults__)
                     twin.__module__ = function.__module__
-                    compiled[name] = numba.njit(cache=True, nogil=True, _nrt=False, error_model="numpy", forceinline=name in ("touch", "soil", "wake", "until_when", "compare", "plain", "leaf", "take", "read", "scaled", "settle", "remember", "give", "update_leaves"))(twin)
+                    compiled[name] = njit(
+                        cache=True, nogil=True, error_model="numpy", forceinline=name in INLINED, _nrt=False
+                    )(twin)
         return compiled["grade_all"]  # type: ignore[no-any-return]
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before

@@ -15,11 +15,22 @@ from tocsin.grading.opcodes import INF
 UTC = pa.timestamp("us", tz="UTC")
 WORDS = pa.list_(pa.string())
 #: `end` null means open; `because` finding ids, `waiting_for` measures, `definition` a SHA-256.
-SCHEMA = pa.schema([
-    ("patient_id", pa.string()), ("scale", pa.string()), ("start", UTC), ("end", UTC), ("grade", pa.int8()),
-    ("up_to", pa.int8()), ("ambiguous", pa.bool_()), ("because", WORDS), ("waiting_for", WORDS),
-    ("judgement", WORDS), ("flags", WORDS), ("definition", pa.string()),
-])
+SCHEMA = pa.schema(
+    [
+        ("patient_id", pa.string()),
+        ("scale", pa.string()),
+        ("start", UTC),
+        ("end", UTC),
+        ("grade", pa.int8()),
+        ("up_to", pa.int8()),
+        ("ambiguous", pa.bool_()),
+        ("because", WORDS),
+        ("waiting_for", WORDS),
+        ("judgement", WORDS),
+        ("flags", WORDS),
+        ("definition", pa.string()),
+    ]
+)
 
 
 def table(out: np.ndarray[Any, Any], patients: pa.Array, compiled: Compiled) -> pa.Table:
@@ -48,7 +59,10 @@ def table(out: np.ndarray[Any, Any], patients: pa.Array, compiled: Compiled) -> 
 
 
 def words(
-    scale: np.ndarray[Any, Any], bits: np.ndarray[Any, Any], names: Sequence[Sequence[str]], ordered: bool = False
+    scale: np.ndarray[Any, Any],
+    bits: np.ndarray[Any, Any],
+    names: Sequence[Sequence[str]],
+    ordered: bool = False,
 ) -> pa.Array:
     """Bit sets as lists of names, each distinct set spelled out once."""
     sets = pc.dictionary_encode(pa.array(bits))

@@ -21,6 +21,7 @@ from tocsin.definitions.schema import CATEGORIES
 from tocsin.grading import machine
 from tocsin.grading import opcodes as op
 from tocsin.grading.compile import Compiled, compiled
+from tocsin.grading.intake import take
 from tocsin.grading.intervals import empty, table
 from tocsin.grading.program import State, as_lists, new_state
 from tocsin.grading.rows import EACH, Rows
@@ -50,7 +51,9 @@ class Patient:
     """One patient's machine and the rows it has taken (kept for replays)."""
 
     state: State
-    rows: Rows = field(default_factory=lambda: Rows(*([] for _ in Rows._fields[:EACH]), *([x] for x in NO_MORE)))
+    rows: Rows = field(
+        default_factory=lambda: Rows(*([] for _ in Rows._fields[:EACH]), *([x] for x in NO_MORE))
+    )
     out: Any = None
     emitted: int = 0
     clock: int = op.NONE
@@ -66,6 +69,11 @@ class Patient:
                 column.append(value)
         for column, value in zip(self.rows, (*row[:6], more), strict=False):
             column.insert(len(column) if place is None else place, value)
+
+
+def no_rows() -> Rows:
+    """Room for rows, as lists."""
+    return Rows(*([] for _ in Rows._fields[:EACH]), *([none] for none in NO_MORE))
 
 
 class Live:
@@ -122,9 +130,7 @@ class Live:
             state, out, emitted = patient.state, patient.out, patient.emitted
         if patient.dead < 0:
             state.g[op.CUT] = horizon
-            emitted = close(
-                self.program, state, op.NONE if now is None else horizon, 0, -1, out, emitted
-            )
+            emitted = close(self.program, state, op.NONE if now is None else horizon, 0, -1, out, emitted)
             state.g[op.CUT] = op.INF
         kept = out[:emitted]
         kept = kept[kept[:, 2] < horizon]
@@ -168,18 +174,20 @@ class Live:
         if patient.pending != t and patient.state.g[op.NEXT] <= t:
             machine.lapse(self.program, patient.state, t)
         patient.clock = patient.pending = t
-        if machine.take(self.program, patient.state, patient.rows, i):
+        if take(self.program, patient.state, patient.rows, i):
             self._die(patient, t, i)
 
     def _die(self, patient: Patient, t: int, i: int) -> None:
         """A death ends the record; of several words at one instant the gravest counts."""
-        same = [j for j in range(i + 1) if patient.rows.time[j] == t and self._kind(patient.rows.measure[j]) == op.DEATH]
+        same = [
+            j
+            for j in range(i + 1)
+            if patient.rows.time[j] == t and self._kind(patient.rows.measure[j]) == op.DEATH
+        ]
         if patient.dead >= 0:
             return
         patient.dead = max(patient.rows.text[j] for j in same)
-        patient.emitted = close(
-            self.program, patient.state, t, 0, patient.dead, patient.out, patient.emitted
-        )
+        patient.emitted = close(self.program, patient.state, t, 0, patient.dead, patient.out, patient.emitted)
 
     def _kind(self, measure: int) -> int:
         return op.IRRELEVANT if measure < 0 else self.compiled.kinds[measure]
@@ -239,9 +247,15 @@ class Coder:
             code = CATEGORIES.index(category) * 2 + int(cause.strip() == "crs")
         method = fact.get("method")
         return Row(
-            time, m, low, high, code,
+            time,
+            m,
+            low,
+            high,
+            code,
             0 if method is None else self.methods.setdefault(str(method), len(self.methods)),
-            op.INF if end is None else micros(end), _number(fact.get("ref_low")), _number(fact.get("ref_high")),
+            op.INF if end is None else micros(end),
+            _number(fact.get("ref_low")),
+            _number(fact.get("ref_high")),
             _number(fact.get("weight")),
         )
 
@@ -274,5 +288,5 @@ def micros(moment: Any) -> int:
 
 
 def _number(value: Any) -> float:
-    # one NaN object, so that `NO_MORE` is recognised by identity of its parts
+    # the one NaN object of `NO_MORE`, which tuples compare by identity
     return math.nan if value is None else float(value)

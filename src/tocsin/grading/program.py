@@ -16,20 +16,22 @@ from tocsin.grading.opcodes import REGISTERS, RING
 def record(ints: str, floats: str = "") -> np.dtype[Any]:
     """A record of int64 fields, then float64 fields. `xs*` is the span `xs_from`, `xs_to` in `index`."""
     names = [
-        part for name in ints.split() for part in ([f"{name[:-1]}_from", f"{name[:-1]}_to"] if name[-1] == "*" else [name])
+        part
+        for name in ints.split()
+        for part in ([f"{name[:-1]}_from", f"{name[:-1]}_to"] if name[-1] == "*" else [name])
     ]
     return np.dtype([(name, np.int64) for name in names] + [(name, np.float64) for name in floats.split()])
 
 
 MEASURE = record("kind window channels* events*")
 CHANNEL = record(
-    "measure method mode worse hold infusion stale spike base_window base_median category leaves* voids* confirms* "
-    "limits*",
+    "measure method mode worse hold infusion stale spike base_window base_median category "
+    "leaves* voids* confirms* limits*",
     "reference round fall_percent fall",
 )
 NODE = record(
-    "op channel compare mask reference new span bridge missing category count text all any scales named waiting "
-    "kids* parents* pulses*",
+    "op channel compare mask reference new span bridge missing category count text all any scales named "
+    "waiting kids* parents* pulses*",
     "cut",
 )
 ROW = record("node grade possible ambiguous kids*")
@@ -38,7 +40,8 @@ CATEGORY = record("leaves*")
 WATCH = record("age_channel age_leaves* dose_leaves*")
 
 S_CHANNEL = record(
-    "time held before method ended due default touched word last_time last_method", "low high base_low base_high last_low last_high"
+    "time held before method ended due default touched word last_time last_method",
+    "low high base_low base_high last_low last_high",
 )
 S_NODE = record("value dirty due pulse mark")
 S_CATEGORY = record("before now time")
@@ -46,7 +49,7 @@ S_SCALE = record("start grade up_to ambiguous because waiting judgement flags ch
 
 
 class Program(NamedTuple):
-    """The compiled scales. `index`, `bits` and `weight` are parallel: what a span lists, and numbers beside it."""
+    """The compiled scales. `index`, `bits`, `weight` are parallel: what a span lists, and numbers beside it."""
 
     measure: Any
     channel: Any

@@ -99,8 +99,10 @@ def prepare(table: pa.Table, compiled: Compiled, lib: Library) -> tuple[Rows, In
     if charted(table, "text"):
         codes, words_of = encoded(table["text"])
         text_of = taken(codes)
-    value = taken(np.asarray(table["value"].to_numpy(), np.float64)) if charted(table, "value") else (
-        np.full(length, np.nan)
+    value = (
+        taken(np.asarray(table["value"].to_numpy(), np.float64))
+        if charted(table, "value")
+        else (np.full(length, np.nan))
     )
     low, high, text_code = values(value, measure, kinds[measure], text_of, words_of, compiled, lib)
     method = np.zeros(length, np.int32)
@@ -162,7 +164,9 @@ def values(
     value: Floats, measure: Any, kind: Any, text: Any, words: list[Any], compiled: Compiled, lib: Library
 ) -> tuple[Floats, Floats, Any]:
     """Each row's interval of possible values and the code of its text."""
-    text_code = np.array([*(compiled.texts.get(word, op.NO_TEXT) for word in words), op.NO_TEXT], np.int32)[text]
+    text_code = np.array([*(compiled.texts.get(word, op.NO_TEXT) for word in words), op.NO_TEXT], np.int32)[
+        text
+    ]
     low, high = value.copy(), value.copy()
     for sign, is_low in (("<", False), (">", True)):
         if sign in words:
@@ -191,7 +195,9 @@ def values(
     unusable = (code == op.UNUSABLE) | ((k == op.READING) & np.isnan(number) & np.isnan(high[odd]))
     low[odd] = np.select([unusable, push, running], [np.where(last >= 0, 0.0, -np.inf), 1.0, op.TINY], number)
     high[odd] = np.select(
-        [unusable, push, running], [np.where(last >= 0, last, np.inf), 1.0, np.inf], np.where(last >= 0, spelled, high[odd])
+        [unusable, push, running],
+        [np.where(last >= 0, last, np.inf), 1.0, np.inf],
+        np.where(last >= 0, spelled, high[odd]),
     )
     code[unusable & ((k == op.READING) | (k == op.INFUSION))] = op.UNUSABLE
     death, attribution = k == op.DEATH, k == op.ATTRIBUTION

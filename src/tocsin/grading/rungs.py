@@ -8,7 +8,17 @@ from tocsin.grading.opcodes import CUT, EVER, FIRST_OUT, INF, NONE, STARTED, SUM
 
 #: Columns of the machine's output, all int64.
 COLUMNS = (
-    "patient", "scale", "start", "end", "grade", "up_to", "ambiguous", "because", "waiting_for", "judgement", "flags"
+    "patient",
+    "scale",
+    "start",
+    "end",
+    "grade",
+    "up_to",
+    "ambiguous",
+    "because",
+    "waiting_for",
+    "judgement",
+    "flags",
 )
 
 
@@ -54,9 +64,13 @@ def update_grades(p: Any, s: Any, t: int, patient: int, out: Any, emitted: int) 
             if s.node[p.index[i]].value == 2:
                 flags |= 1 << (i - p.scale[k].flags_from)
         if (
-            grade == s.scale[k].grade and up_to == s.scale[k].up_to and ambiguous == s.scale[k].ambiguous
-            and because == s.scale[k].because and waiting == s.scale[k].waiting
-            and judgement == s.scale[k].judgement and flags == s.scale[k].flags
+            grade == s.scale[k].grade
+            and up_to == s.scale[k].up_to
+            and ambiguous == s.scale[k].ambiguous
+            and because == s.scale[k].because
+            and waiting == s.scale[k].waiting
+            and judgement == s.scale[k].judgement
+            and flags == s.scale[k].flags
         ):
             continue
         if s.scale[k].grade >= 0 and s.scale[k].start < t:
@@ -142,7 +156,7 @@ def close(p: Any, s: Any, t: int, patient: int, dead: int, out: Any, emitted: in
         end = s.scale[k].change if t == NONE else t
         if s.scale[k].grade >= 0 and s.scale[k].start < end:
             emitted = emit(s, k, patient, s.scale[k].start, end, out, emitted)
-        elif t == NONE and s.scale[k].grade >= 0 and s.scale[k].start == s.g[STARTED]:
+        elif t == NONE and s.scale[k].grade >= 0 and end == s.g[STARTED]:
             emitted = emit(s, k, patient, s.scale[k].start, INF, out, emitted)
         if dead >= 0 and p.scale[k].fatal == dead:
             s.scale[k].grade = 5
@@ -159,17 +173,16 @@ def close(p: Any, s: Any, t: int, patient: int, dead: int, out: Any, emitted: in
 
 
 def trim(s: Any, out: Any, emitted: int) -> int:
-    """Drop what only a flag changed after the last finding did; returns how many rows are left."""
+    """Drop what only a flag changed after the last finding did; returns how many rows are left.
+
+    A record in which no finding ever changes keeps its cuts by flags, and its last row is open.
+    """
     if emitted > len(out):
         return emitted
     kept = s.g[FIRST_OUT]
     for i in range(s.g[FIRST_OUT], emitted):
         change = s.scale[out[i][1]].change
-        if change == s.g[STARTED]:
-            if out[i][2] != change:
-                continue
-            out[i][3] = s.g[CUT]
-        else:
+        if change != s.g[STARTED]:
             if out[i][2] >= change:
                 continue
             out[i][3] = min(out[i][3], change)

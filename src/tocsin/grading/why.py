@@ -23,9 +23,7 @@ def why(
     lib = lib or library()
     live = Live([scale], lib=lib)
     upto = micros(time)
-    rows = [
-        row for row in facts.to_pylist() if row["patient_id"] == patient and micros(row["time"]) <= upto
-    ]
+    rows = [row for row in facts.to_pylist() if row["patient_id"] == patient and micros(row["time"]) <= upto]
     for row in sorted(rows, key=lambda row: micros(row["time"])):
         live.add(row)
     found = live.answer(patient, time) if rows else []
@@ -57,10 +55,11 @@ def causes(live: Live, patient: Patient, node: int, now: int) -> list[tuple[tupl
             instant = latest if latest != op.NONE else s.register[register] - this.span
         return [((measures[channel.measure],), instant)]
     if this.op == op.GIVEN:
-        return [
-            (live.compiled.given[node], s.ring[node * op.RING + i])
-            for i in range(this.count)
-        ] if this.span != op.NONE else [(live.compiled.given[node], s.register[register + 2])]
+        return (
+            [(live.compiled.given[node], s.ring[node * op.RING + i]) for i in range(this.count)]
+            if this.span != op.NONE
+            else [(live.compiled.given[node], s.register[register + 2])]
+        )
     if this.op == op.EVER:
         fever = p.index[this.kids_from]
         given = [(live.compiled.given[node], s.register[register + 1])]

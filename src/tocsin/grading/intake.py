@@ -1,0 +1,242 @@
+"""Taking one row: readings to their channels, events to the findings that remember them.
+
+Nothing is decided here: all rows of an instant are taken first. Runs plain and under numba.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tocsin.grading.leaves import soil, touch
+from tocsin.grading.opcodes import (
+    ABSENT,
+    ATTRIBUTION,
+    DEATH,
+    DOSE_NOW,
+    EVENT,
+    FIRST_DOSE,
+    HOUR,
+    INF,
+    INFUSION,
+    NEXT,
+    NONE,
+    PLAIN,
+    PUSH,
+    READING,
+    REGISTERS,
+    RING,
+    TIMES_LLN,
+    TIMES_ULN,
+    TIMES_WEIGHT,
+    TINY,
+    UNUSABLE,
+    WINDOW,
+)
+
+
+def take(p: Any, s: Any, rows: Any, i: int) -> bool:
+    """Take row `i`; true if it is a death."""
+    m = rows.measure[i]
+    if m < 0:
+        return False
+    t = rows.time[i]
+    kind = p.measure[m].kind
+    text = rows.text[i]
+    if kind == DEATH:
+        return True
+    more = rows.more[i]
+    if kind == ATTRIBUTION:
+        attribute(p, s, text // 2, t, text % 2, rows.end[more])
+        return False
+    if p.measure[m].window != NONE:
+        dose(p, s, m, t)
+    if kind == READING or (kind == INFUSION and text != PUSH):
+        read(
+            p,
+            s,
+            m,
+            t,
+            rows.low[i],
+            rows.high[i],
+            rows.method[i],
+            rows.end[more],
+            rows.ref_low[more],
+            rows.ref_high[more],
+            rows.weight[more],
+        )
+    if text != UNUSABLE:
+        given = kind == EVENT or (kind == INFUSION and rows.high[i] > 0.0)
+        give(p, s, m, t, text, rows.end[more], given)
+    return False
+
+
+def read(
+    p: Any,
+    s: Any,
+    m: int,
+    t: int,
+    low: float,
+    high: float,
+    method: int,
+    end: int,
+    ref_low: float,
+    ref_high: float,
+    weight: float,
+) -> None:
+    """Feed one reading to every channel of measure `m`; ties go to the worst."""
+    for j in range(p.measure[m].channels_from, p.measure[m].channels_to):
+        c = p.index[j]
+        if p.channel[c].method >= 0 and p.channel[c].method != method:
+            continue
+        a = scaled(p, c, low, ref_low, ref_high, weight, False)
+        b = scaled(p, c, high, ref_low, ref_high, weight, True)
+        default = 0
+        if p.channel[c].mode == TIMES_ULN and ref_high != ref_high:
+            default = 1
+        if p.channel[c].mode == TIMES_LLN and ref_low != ref_low:
+            default = 1
+        if p.channel[c].infusion:
+            a = max(a, 0.0)
+            due = end if end < INF else t + p.channel[c].hold
+            if end <= t:
+                a = 0.0
+                b = 0.0
+                due = t + p.channel[c].hold
+        else:
+            due = INF if p.channel[c].hold == INF else t + p.channel[c].hold
+        ended = 1 if end < INF and end > t else 0
+        if s.channel[c].time == t:
+            merge(p, s, c, a, b, method, due, ended, default)
+        else:
+            s.channel[c].last_time = s.channel[c].time
+            s.channel[c].last_low = s.channel[c].low
+            s.channel[c].last_high = s.channel[c].high
+            s.channel[c].last_method = s.channel[c].method
+            s.channel[c].time = t
+            s.channel[c].low = a
+            s.channel[c].high = b
+            s.channel[c].method = method
+            s.channel[c].due = due
+            s.channel[c].ended = ended
+            s.channel[c].default = default
+            s.channel[c].held = 1
+            s.channel[c].before = 0
+            touch(s, c)
+        if s.channel[c].due < s.g[NEXT]:
+            s.g[NEXT] = s.channel[c].due
+
+
+def merge(
+    p: Any, s: Any, c: int, a: float, b: float, method: int, due: int, ended: int, default: int
+) -> None:
+    """A second reading at the same instant: keep the worst of the two."""
+    if p.channel[c].worse > 0:
+        better = a > s.channel[c].low or (a == s.channel[c].low and b > s.channel[c].high)
+        same = a == s.channel[c].low and b == s.channel[c].high
+        s.channel[c].low = max(s.channel[c].low, a)
+        s.channel[c].high = max(s.channel[c].high, b)
+    else:
+        better = b < s.channel[c].high or (b == s.channel[c].high and a < s.channel[c].low)
+        same = a == s.channel[c].low and b == s.channel[c].high
+        s.channel[c].low = min(s.channel[c].low, a)
+        s.channel[c].high = min(s.channel[c].high, b)
+    if better:
+        s.channel[c].method = method
+        s.channel[c].due = due
+        s.channel[c].ended = ended
+        s.channel[c].default = default
+    elif same:
+        s.channel[c].method = min(s.channel[c].method, method)
+        if due > s.channel[c].due or (due == s.channel[c].due and ended > s.channel[c].ended):
+            s.channel[c].due = due
+            s.channel[c].ended = ended
+        s.channel[c].default = max(s.channel[c].default, default)
+
+
+def scaled(p: Any, c: int, x: float, ref_low: float, ref_high: float, weight: float, upper: bool) -> float:
+    """A value in the terms of channel `c`: plain, in multiples of a limit, or per patient."""
+    mode = p.channel[c].mode
+    if mode == PLAIN:
+        step = p.channel[c].round
+        if step > 0.0 and not math.isinf(x):
+            return float(math.floor(x / step + 0.5 + 1e-9) * step)
+        return x
+    if math.isinf(x):
+        return x
+    if mode in (TIMES_ULN, TIMES_LLN):
+        limit = ref_high if mode == TIMES_ULN else ref_low
+        if limit != limit:
+            limit = float(p.channel[c].reference)
+        if limit != limit or limit <= 0.0:
+            return math.inf if upper else -math.inf
+        return x / limit
+    if weight != weight or weight <= 0.0:
+        if x == 0.0:
+            return 0.0
+        return math.inf if upper else TINY
+    return float(x * weight if mode == TIMES_WEIGHT else x / weight)
+
+
+def give(p: Any, s: Any, m: int, t: int, text: int, end: int, given: bool) -> None:
+    """Something was charted at `t`, and perhaps `given`: tell the findings that remember it."""
+    for j in range(p.measure[m].events_from, p.measure[m].events_to):
+        n = p.index[j]
+        if not given and not p.node[n].new:
+            continue
+        if p.node[n].text != 0 and p.node[n].text & (1 << text) == 0:
+            continue
+        soil(s, n)
+        if p.node[n].span == NONE:
+            hold_until(s, n, t, text, end, p.node[n].bridge)
+            continue
+        if text == ABSENT:
+            continue
+        s.node[n].pulse = t
+        k = n * RING
+        if s.ring[k] != t:
+            for i in range(RING - 1, 0, -1):
+                s.ring[k + i] = s.ring[k + i - 1]
+            s.ring[k] = t
+
+
+def hold_until(s: Any, n: int, t: int, text: int, end: int, hold: int) -> None:
+    """A state that lasts (a symptom, a condition): registers 0 before, 1 now, 2 the instant of now."""
+    r = n * REGISTERS
+    if s.register[r + 2] != t:
+        s.register[r] = max(s.register[r], s.register[r + 1])
+        s.register[r + 1] = NONE
+        s.register[r + 2] = t
+    if text == ABSENT:
+        s.register[r] = NONE
+        return
+    until = end if end < INF else (INF if hold == INF else t + hold)
+    s.register[r + 1] = max(s.register[r + 1], until)
+
+
+def attribute(p: Any, s: Any, a: int, t: int, crs: int, end: int) -> None:
+    """A clinician's word: category `a` has another cause until `end` (else 24 h), or is CRS again."""
+    if s.category[a].time != t:
+        s.category[a].before = max(s.category[a].before, s.category[a].now)
+        s.category[a].now = NONE
+        s.category[a].time = t
+    if crs:
+        s.category[a].before = NONE
+    else:
+        s.category[a].now = max(s.category[a].now, end if end < INF else t + 24 * HOUR)
+    until = max(s.category[a].before, s.category[a].now)
+    if t < until < s.g[NEXT]:
+        s.g[NEXT] = until
+    for i in range(p.category[a].leaves_from, p.category[a].leaves_to):
+        soil(s, p.index[i])
+
+
+def dose(p: Any, s: Any, m: int, t: int) -> None:
+    """A therapy was given: the first dose starts the record, every dose opens its risk window."""
+    if s.g[FIRST_DOSE] == NONE:
+        s.g[FIRST_DOSE] = t
+        s.g[DOSE_NOW] = 1
+    window = p.measure[m].window
+    s.g[WINDOW] = INF if window == INF else max(s.g[WINDOW], t + window)
+    for i in range(p.watch[0].dose_leaves_from, p.watch[0].dose_leaves_to):
+        soil(s, p.index[i])
