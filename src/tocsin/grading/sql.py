@@ -16,7 +16,7 @@ from tocsin.definitions.load import Library, measures_of
 from tocsin.definitions.schema import Row, Scale
 from tocsin.grading.sql_findings import Findings
 from tocsin.grading.sql_readings import Chart, SqlCannotSay
-from tocsin.grading.sql_spans import FOREVER, Part, Spans, Table, number
+from tocsin.grading.sql_spans import FOREVER, Part, Spans, Table, neighbours, number, ordered
 
 __all__ = ["SCHEMA", "SqlCannotSay", "grade"]
 
@@ -204,32 +204,32 @@ def _table(
     )
     every = ibis.union(cut, last.select(*cut.columns), distinct=False)
     every = every.mutate(e=ibis.least(every.e, until))
-    return _merged(con.to_pyarrow(every.filter(every.s < every.e)), scale)
+    return _shown(con.to_pyarrow(_merged(every.filter(every.s < every.e))), scale)
 
 
-def _merged(found: pa.Table, scale: Scale) -> pa.Table:
-    """Equal neighbours of one patient become one row; microseconds become instants."""
-    out: list[dict[str, Any]] = []
-    for row in sorted(found.to_pylist(), key=lambda row: (row["patient_id"], row["s"])):
-        shown = {"grade": row["grade"], "up_to": row["up_to"], "ambiguous": row["ambiguous"] == 1}
-        last = out[-1] if out else None
-        if (
-            last
-            and last["patient_id"] == row["patient_id"]
-            and last["end"] == row["s"]
-            and all(last[name] == value for name, value in shown.items())
-        ):
-            last["end"] = row["e"]
-            continue
-        out.append(
-            {"patient_id": row["patient_id"], "scale": scale.id, "start": row["s"], "end": row["e"], **shown}
-        )
-    columns = {name: [row[name] for row in out] for name in SCHEMA.names}
-    columns["end"] = [None if end == FOREVER else end for end in columns["end"]]
-    arrays = [
-        pa.array(columns[field.name], pa.int64()).cast(field.type)
-        if pa.types.is_timestamp(field.type)
-        else pa.array(columns[field.name], field.type)
-        for field in SCHEMA
+def _merged(rows: Table) -> Table:
+    """Equal neighbours of one patient as one row, in order."""
+    shown = ("grade", "up_to", "ambiguous")
+    walk = neighbours("s", by="patient_id")
+    before = rows.mutate(**{f"_{name}": rows[name].lag().over(walk) for name in ("e", *shown)})
+    same = ibis.and_(before._e == before.s, *[before[f"_{name}"] == before[name] for name in shown])
+    fresh = before.mutate(_new=1 - number(same))
+    runs = fresh.mutate(_run=fresh._new.sum().over(ordered("s", by="patient_id")).cast("int64"))
+    merged = runs.group_by("patient_id", "_run", *shown).aggregate(s=runs.s.min(), e=runs.e.max())
+    return merged.drop("_run").order_by("patient_id", "s")
+
+
+def _shown(found: pa.Table, scale: Scale) -> pa.Table:
+    """The rows as `SCHEMA`: microseconds become instants, an open end null."""
+    end = found["e"].to_numpy()
+    columns = [
+        found["patient_id"].cast(pa.string()),
+        pa.array([scale.id] * len(found), pa.string()),
+        found["s"].cast(pa.int64()).cast(INSTANT),
+        pa.array(end, pa.int64(), mask=end == FOREVER).cast(INSTANT),
+        found["grade"].cast(pa.int64()),
+        found["up_to"].cast(pa.int64()),
+        pa.array(found["ambiguous"].to_numpy() == 1, pa.bool_()),
     ]
-    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+    table = pa.Table.from_arrays(columns, schema=SCHEMA)
+    return table.sort_by([("patient_id", "ascending"), ("start", "ascending")])
