@@ -39,7 +39,8 @@ from oracle_spans import (
     within,
     worse,
 )
-from tocsin.definitions.load import Library, measures_of
+from tocsin.definitions.load import Library
+from tocsin.definitions.scale import measures_of
 from tocsin.definitions.schema import Finding, Measure, Row, Scale
 
 QUARTER = timedelta(minutes=15)

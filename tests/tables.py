@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import strategies as st
 
-from tocsin.definitions.load import Library, library, measures_of
+from tocsin.definitions.load import Library, library
+from tocsin.definitions.scale import measures_of
 from tocsin.definitions.schema import Finding, Measure, Scale
 from tocsin.facts import SCHEMA
 

@@ -9,8 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tocsin.definitions.load import Library, parse
-from tocsin.definitions.schema import COMMON, STATUSES, DefinitionError, Reader, near
+from tocsin.definitions.load import Library
+from tocsin.definitions.measure import parse
+from tocsin.definitions.reader import Reader
+from tocsin.definitions.schema import COMMON, STATUSES, DefinitionError, near
 
 OUTCOMES = ("crs", "icans")
 WORDS = ("quiet_hours", "masked_hours", "masked_by", "charted", "treated_with")

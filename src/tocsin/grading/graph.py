@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tocsin.definitions.load import Library, measures_of
+from tocsin.definitions.load import Library
+from tocsin.definitions.scale import measures_of
 from tocsin.definitions.schema import CATEGORIES, DefinitionError, Finding, Measure, Row, Scale
 from tocsin.grading import opcodes as op
 from tocsin.grading.opcodes import NONE
@@ -153,7 +154,9 @@ class Graph:
 
     def rule(self, scale: Scale, part: Finding | Row, names: dict[str, int]) -> int:
         """The `all`, `any` and `none` of a finding or a row."""
-        found = [tuple(self.finding(scale, n, names) for n in kids) for kids in (part.all, part.any, part.none)]
+        found = [
+            tuple(self.finding(scale, n, names) for n in kids) for kids in (part.all, part.any, part.none)
+        ]
         return self.add(Node(op.RULE, all=found[0], any=found[1], none=found[2]))
 
     def remembered(self, finding: Finding, inner: int, scale: Scale, names: dict[str, int]) -> int:

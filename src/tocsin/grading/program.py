@@ -49,7 +49,7 @@ S_SCALE = record("start grade up_to ambiguous because waiting judgement flags ch
 
 
 class Program(NamedTuple):
-    """The compiled scales. `index`, `bits`, `weight` are parallel: what a span lists, and numbers beside it."""
+    """The compiled scales. `index`, `bits`, `weight` are parallel: what a span lists, and its numbers."""
 
     measure: Any
     channel: Any

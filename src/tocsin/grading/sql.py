@@ -12,7 +12,8 @@ from typing import Any
 import ibis
 import pyarrow as pa
 
-from tocsin.definitions.load import Library, measures_of
+from tocsin.definitions.load import Library
+from tocsin.definitions.scale import measures_of
 from tocsin.definitions.schema import Row, Scale
 from tocsin.grading.sql_findings import Findings
 from tocsin.grading.sql_readings import Chart, SqlCannotSay

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import ibis
 
-from tocsin.definitions.load import measures_of
+from tocsin.definitions.scale import measures_of
 from tocsin.definitions.schema import Finding, Scale
 from tocsin.grading.sql_readings import Chart, cannot
 from tocsin.grading.sql_spans import FOREVER, Column, Part, Spans, Table, hours, next_marked, number

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tocsin.definitions.schema import DefinitionError, Reader, near
+from tocsin.definitions.reader import Reader
+from tocsin.definitions.schema import DefinitionError, near
 
 if TYPE_CHECKING:
     from tocsin.definitions.load import Library
