@@ -1,10 +1,11 @@
-"""Every shelf loads, every example holds, and a definition that cannot be trusted says where, what and how to mend it."""
+"""Every shelf loads, every example holds; what cannot be trusted says where, what and how to mend it."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,8 @@ def test_every_scale_loads_and_shows_an_example(scale):
     assert re.fullmatch(r"[0-9a-f]{64}", LIB.definition_hash(scale))
 
 
-@pytest.mark.parametrize(("scale", "example"), EXAMPLES, ids=[f"{scale}: {one['name']}" for scale, one in EXAMPLES])
+@pytest.mark.parametrize(("scale", "example"), EXAMPLES,
+                         ids=[f"{scale}: {one['name']}" for scale, one in EXAMPLES])
 def test_every_example_holds(scale, example):
     """`grade` is the highest the example reaches."""
     assert set(example) == {"name", "given", "grade"}
@@ -130,13 +132,15 @@ def test_a_site_adds_a_scale(tmp_path):
 
 
 def test_a_site_overrides_a_measure_and_the_hash_says_so(tmp_path):
-    """A ward that charts every 12 h lets a pressure stand 12 h: other answers, another hash."""
-    text = (HERE / "measures" / "temperature.toml").read_text("utf-8").replace("hold_hours    = 8.0", "hold_hours = 4.0")
+    """A ward that charts every 4 h lets a temperature stand 4 h: other answers, another hash."""
+    text = (HERE / "measures" / "temperature.toml").read_text("utf-8")
+    text = text.replace("hold_hours    = 8.0", "hold_hours = 4.0")
     lib = site(tmp_path, text, "measures/temperature.toml")
     assert lib.measure("temperature").hold_hours == 4.0
     assert lib.definition_hash("astct-2019") != LIB.definition_hash("astct-2019")
     assert lib.definition_hash("icans-astct-2019") == LIB.definition_hash("icans-astct-2019")
-    rows = grade_table(patient("0 h temperature 36.8 Cel", "0 h spo2 97 %"), "astct-2019", lib=lib).to_pylist()
+    rows = grade_table(patient("0 h temperature 36.8 Cel", "0 h spo2 97 %"), "astct-2019",
+                       lib=lib).to_pylist()
     assert rows[0]["end"] == START + timedelta(hours=4)
 
 
@@ -158,7 +162,8 @@ def test_the_hash_changes_with_every_file_that_matters_and_no_other(tmp_path, sh
 
 
 def test_a_site_overrides_a_threshold(tmp_path):
-    text = (HERE / "findings" / "fever.toml").read_text("utf-8").replace("at_least     = 38.0", "at_least     = 38.3")
+    text = (HERE / "findings" / "fever.toml").read_text("utf-8")
+    text = text.replace("at_least     = 38.0", "at_least     = 38.3")
     lib = site(tmp_path, text, "findings/fever.toml")
     charted = patient("0 h temperature 38.2 Cel")
     assert grade_table(charted, "astct-2019", lib=lib)["grade"][0].as_py() == 0
@@ -167,9 +172,13 @@ def test_a_site_overrides_a_threshold(tmp_path):
 
 def test_a_new_drug_of_a_class_counts_without_another_change(tmp_path):
     """One TOML file adds an antipyretic, and the latch knows it."""
-    text = 'id = "naproxen"\ntitle = "Naproxen"\nstatus = "draft"\nkind = "event"\nclass = ["antipyretic"]\nhold_hours = 24\nreading = "Ours."\n'
+    text = (
+        'id = "naproxen"\ntitle = "Naproxen"\nstatus = "draft"\nkind = "event"\n'
+        'class = ["antipyretic"]\nhold_hours = 24\nreading = "Ours."\n'
+    )
     lib = site(tmp_path, text, "drugs/naproxen.toml")
-    lines = ("0 h temperature 39 Cel", "2 h naproxen", "26 h temperature 36.8 Cel", "26 h norepinephrine 0.1 ug/kg/min")
+    lines = ("0 h temperature 39 Cel", "2 h naproxen", "26 h temperature 36.8 Cel",
+             "26 h norepinephrine 0.1 ug/kg/min")
     assert max(grade_table(patient(*lines, lib=lib), "astct-2019", lib=lib)["grade"].to_pylist()) == 3
 
 
@@ -179,8 +188,10 @@ def test_a_new_drug_of_a_class_counts_without_another_change(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('at_least = 38.0', 'at_lest = 38.0', ["finding `hot`", "unknown key `at_lest`", "did you mean `at_least`?", "fix:"]),
-        ('measure = "temperature"', 'measure = "temperatur"', ["`temperatur`", "did you mean `temperature`?"]),
+        ('at_least = 38.0', 'at_lest = 38.0',
+         ["finding `hot`", "unknown key `at_lest`", "did you mean `at_least`?", "fix:"]),
+        ('measure = "temperature"', 'measure = "temperatur"',
+         ["`temperatur`", "did you mean `temperature`?"]),
         ('all = ["hot"]', 'all = ["hit"]', ["names `hit`", "did you mean `hot`?"]),
         ('grade = 1\n', 'grade = 7\n', ["row 1", "`grade`", "from 1 to 4"]),
         ('grade = 1\n', 'grad = 1\n', ["row 1", "`grad`", "did you mean `grade`?"]),
@@ -191,17 +202,24 @@ def test_a_new_drug_of_a_class_counts_without_another_change(tmp_path):
         ('at_least = 38.0', 'at_least = 38.0\nbelow = 43', ["finding `hot`", "second bound"]),
         ('at_least = 38.0', 'at_least = "hot"', ["finding `hot`", "not a number"]),
         ('at_least = 38.0\n', '', ["finding `hot`", "no bound"]),
-        ('at_least = 38.0', 'at_least = 38.0\nif_missing = "no"', ["finding `hot`", "`if_missing`", "needs a `reading`"]),
-        ('at_least = 38.0', 'at_least = 38.0\nif_missing = "nope"', ["`if_missing`", "`nope`", "one of: unknown, no, yes"]),
+        ('at_least = 38.0', 'at_least = 38.0\nif_missing = "no"',
+         ["finding `hot`", "`if_missing`", "needs a `reading`"]),
+        ('at_least = 38.0', 'at_least = 38.0\nif_missing = "nope"',
+         ["`if_missing`", "`nope`", "one of: unknown, no, yes"]),
         ('at_least = 38.0', 'at_least = 38.0\nwithin_hours = 4\nfor_hours = 2', ["second memory"]),
         ('at_least = 38.0', 'at_least = 38.0\nor_with = ["hot"]', ["`or_with`", "confirmed_within_hours"]),
         ('at_least = 38.0', 'times_uln = 3', ["`times_uln`", "not a bound"]),
         ('at_least = 38.0', 'times_uln = { abov = 3 }', ["unknown key `abov`", "did you mean `above`?"]),
         ('measure = "temperature"\nat_least = 38.0\nunit = "Cel"', 'title = "nothing"', ["says nothing"]),
-        ('measure = "temperature"\nat_least = 38.0\nunit = "Cel"', 'given = ["antipyretik"]', ["no class of drug", "did you mean `antipyretic`?"]),
-        ('measure = "temperature"\nat_least = 38.0\nunit = "Cel"', 'ever = ["tocilizumab"]', ["needs `after`"]),
-        ('measure = "temperature"\nat_least = 38.0\nunit = "Cel"', 'charted = ["spo2"]', ["needs `within_hours`"]),
-        ('measure = "temperature"\nat_least = 38.0\nunit = "Cel"', 'measure = "oxygen-device"\none_of = ["bi-pap"]', ["no word of `oxygen-device`", "did you mean `bipap`?"]),
+        ('measure = "temperature"\nat_least = 38.0\nunit = "Cel"', 'given = ["antipyretik"]',
+         ["no class of drug", "did you mean `antipyretic`?"]),
+        ('measure = "temperature"\nat_least = 38.0\nunit = "Cel"', 'ever = ["tocilizumab"]',
+         ["needs `after`"]),
+        ('measure = "temperature"\nat_least = 38.0\nunit = "Cel"', 'charted = ["spo2"]',
+         ["needs `within_hours`"]),
+        ('measure = "temperature"\nat_least = 38.0\nunit = "Cel"',
+         'measure = "oxygen-device"\none_of = ["bi-pap"]',
+         ["no word of `oxygen-device`", "did you mean `bipap`?"]),
         ('outcome = "crs"', 'outcome = "csr"', ["`outcome`", "did you mean `crs`?"]),
         ('outcome = "crs"\n', '', ["`outcome` is missing"]),
         ('status = "draft"', 'status = "drafty"', ["`status`", "did you mean `draft`?"]),
@@ -211,7 +229,8 @@ def test_a_new_drug_of_a_class_counts_without_another_change(tmp_path):
         ('title = "A scale', 'title = A scale', ["not TOML", "line 3"]),
         ('[[row]]\ngrade = 1\nall = ["hot"]', '', ["no [[row]]"]),
         ('[[row]]', '[flag]\nwarm = "hott"\n\n[[row]]', ["names `hott`", "did you mean `hot`?"]),
-        ('[[row]]', '[[judgement]]\nid = "a"\ngrade = 2\nasks = "b"\nwhen = "hott"\n\n[[row]]', ["names `hott`", "did you mean `hot`?"]),
+        ('[[row]]', '[[judgement]]\nid = "a"\ngrade = 2\nasks = "b"\nwhen = "hott"\n\n[[row]]',
+         ["names `hott`", "did you mean `hot`?"]),
     ],
 )
 def test_a_definition_that_cannot_be_trusted_is_refused(tmp_path, old, new, said):
@@ -229,7 +248,7 @@ def test_a_definition_that_cannot_be_trusted_is_refused(tmp_path, old, new, said
 def test_a_finding_may_not_rest_on_itself(tmp_path, circle):
     names = ["hot", *circle]
     findings = "\n".join(
-        f'[finding.{name}]\nall = ["{other}"]\n' for name, other in zip(names, names[1:], strict=False)
+        f'[finding.{name}]\nall = ["{other}"]\n' for name, other in pairwise(names)
     )
     text = SCALE.replace(SCALE[SCALE.index("[finding.hot]"):SCALE.index("[[row]]")], findings)
     with pytest.raises(DefinitionError, match=r"rests on itself \(hot -> .*hot\)"):
@@ -238,8 +257,9 @@ def test_a_finding_may_not_rest_on_itself(tmp_path, circle):
 
 def test_two_findings_of_one_name_are_refused(tmp_path):
     """One from a file it uses, one of its own: which is meant would be chance."""
-    text = SCALE.replace('outcome = "crs"', 'outcome = "crs"\nuse = ["fever"]').replace("finding.hot", "finding.fever").replace('"hot"', '"fever"')
-    with pytest.raises(DefinitionError, match="already defined in .*fever.toml"):
+    text = SCALE.replace('outcome = "crs"', 'outcome = "crs"\nuse = ["fever"]')
+    text = text.replace("finding.hot", "finding.fever").replace('"hot"', '"fever"')
+    with pytest.raises(DefinitionError, match=r"already defined in .*fever\.toml"):
         site(tmp_path, text).scale("site-scale")
 
 
@@ -289,8 +309,10 @@ plausible = { at_least = 0, at_most = 20 }
 
 @pytest.mark.parametrize(
     ("ask", "wanted"),
-    [(lambda: LIB.measure("temprature"), "did you mean `temperature`?"), (lambda: LIB.scale("astct"), "did you mean `astct-2019`?"),
-     (lambda: LIB.scale("lee2014"), "did you mean `lee-2014`?"), (lambda: LIB.measure("levophed"), "no measure `levophed`")],
+    [(lambda: LIB.measure("temprature"), "did you mean `temperature`?"),
+     (lambda: LIB.scale("astct"), "did you mean `astct-2019`?"),
+     (lambda: LIB.scale("lee2014"), "did you mean `lee-2014`?"),
+     (lambda: LIB.measure("levophed"), "no measure `levophed`")],
 )
 def test_an_unknown_name_is_answered_with_the_near_one(ask, wanted):
     with pytest.raises(DefinitionError) as error:

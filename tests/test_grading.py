@@ -1,4 +1,4 @@
-"""ASTCT rule by rule (A1 to A23 of the grading notes): one clinical sentence a test, both sides of a limit."""
+"""ASTCT rule by rule (A1 to A23 of the grading notes): one clinical sentence a test, both sides."""
 
 from __future__ import annotations
 
@@ -67,14 +67,17 @@ def test_a_spike_after_a_fever_is_no_spike():
     assert at(1, *lines).grade == 1
 
 
-@pytest.mark.parametrize("support", [NE, "fluid-bolus hypotension", "oxygen-device bipap", "oxygen-device venturi-mask"])
+@pytest.mark.parametrize("support", [NE, "fluid-bolus hypotension", "oxygen-device bipap",
+                                     "oxygen-device venturi-mask"])
 def test_nothing_counts_without_fever(support):
     """A2: hypotension or hypoxia without any fever is not CRS."""
     assert at(0, "0 h temperature 36.9 Cel", f"0 h {support}").pair == (0, 0)
 
 
-@pytest.mark.parametrize("drug", ["tocilizumab", "siltuximab", "anakinra", "dexamethasone", "methylprednisolone",
-                                  "acetaminophen", "ibuprofen", "hydrocortisone", "ruxolitinib", "emapalumab"])
+@pytest.mark.parametrize("drug", ["tocilizumab", "siltuximab", "anakinra", "dexamethasone",
+                                  "methylprednisolone",
+                                  "acetaminophen", "ibuprofen", "hydrocortisone", "ruxolitinib",
+                                  "emapalumab"])
 def test_after_treatment_fever_is_no_longer_needed(drug):
     """A3: an antipyretic, steroid or anti-cytokine drug after the fever hides it; the rest still counts."""
     lines = (*FEVER, f"2 h {drug}", "26 h temperature 36.8 Cel", f"26 h {NE}", "26 h spo2 97 %")
@@ -83,7 +86,8 @@ def test_after_treatment_fever_is_no_longer_needed(drug):
     assert at(26, *(line for line in lines if drug not in line)).grade == 0
 
 
-@pytest.mark.parametrize("drug", ["levetiracetam", "filgrastim", "diphenhydramine", "norepinephrine 0 ug/kg/min"])
+@pytest.mark.parametrize("drug", ["levetiracetam", "filgrastim", "diphenhydramine",
+                                  "norepinephrine 0 ug/kg/min"])
 def test_other_drugs_hide_no_fever(drug):
     """Only drugs that lower a temperature or the reaction itself set the latch."""
     assert at(26, *FEVER, f"2 h {drug}", "26 h temperature 36.8 Cel", f"26 h {NE}").grade == 0
@@ -112,7 +116,7 @@ def test_treatment_counts_only_after_a_fever_of_the_last_48_hours(given, grade):
     ],
 )
 def test_the_latch_is_forgotten_when_the_episode_closes(drug, hour, grade):
-    """24 h without a sign after an antipyretic, 48 h after a steroid or anti-cytokine drug; the fever ends at 24 h."""
+    """24 h without a sign after an antipyretic, 48 h after the others; the fever ends at 24 h."""
     normal = [f"{n} h temperature 36.8 Cel" for n in range(6, 80, 6)]
     assert at(hour, *FEVER, f"1 h {drug}", *normal, f"{hour} h {NE}").grade == grade
 
@@ -127,7 +131,8 @@ def test_a_sign_in_between_keeps_the_latch():
 
 def test_treatment_alone_is_never_grade_1():
     """After A3, without fever and support, the grade is 0: grade 1 needs a new fever."""
-    lines = (*FEVER, "1 h tocilizumab", "8 h temperature 36.8 Cel", "24 h temperature 36.8 Cel", "24 h spo2 97 %",
+    lines = (*FEVER, "1 h tocilizumab", "8 h temperature 36.8 Cel", "24 h temperature 36.8 Cel",
+             "24 h spo2 97 %",
              "24 h systolic-bp 120 mm[Hg]", "24 h oxygen-device room-air")
     assert at(24, *lines).pair == (0, 0)
 
@@ -140,7 +145,8 @@ def test_fever_of_another_cause_is_no_crs(cause):
 
 @pytest.mark.parametrize(
     ("oxygen", "pressor", "grade"),
-    [("nasal-cannula", NE, 3), ("venturi-mask", "fluid-bolus hypotension", 3), ("bipap", NE, 4), ("room-air", NE, 3)],
+    [("nasal-cannula", NE, 3), ("venturi-mask", "fluid-bolus hypotension", 3), ("bipap", NE, 4),
+     ("room-air", NE, 3)],
 )
 def test_the_worse_of_hypotension_and_hypoxia_counts(oxygen, pressor, grade):
     """A5 and the worked example: fever, one vasopressor and a low-flow cannula are grade 3."""
@@ -177,7 +183,8 @@ def test_only_death_from_crs_is_grade_5(text, grade):
         assert answers[-1].end == 10
 
 
-@pytest.mark.parametrize("symptom", ["chills", "fever-felt", "headache", "muscle-pain", "nausea", "tiredness", "rash"])
+@pytest.mark.parametrize("symptom", ["chills", "fever-felt", "headache", "muscle-pain", "nausea", "tiredness",
+                                     "rash"])
 def test_symptoms_neither_make_nor_raise_a_grade(symptom):
     """A15; a fever felt is no fever measured (A21)."""
     assert at(0, "0 h temperature 37.4 Cel", *CALM, f"0 h {symptom}").pair == (0, 0)
@@ -186,7 +193,8 @@ def test_symptoms_neither_make_nor_raise_a_grade(symptom):
 
 def test_low_saturation_on_air_leaves_grade_2_open():
     """A18: the table grades the oxygen needed; nobody gave any, so 2 is possible and the answer says why."""
-    low = ("0 h temperature 39.0 Cel", "0 h systolic-bp 120 mm[Hg]", "0 h oxygen-device room-air", "0 h spo2 89 %")
+    low = ("0 h temperature 39.0 Cel", "0 h systolic-bp 120 mm[Hg]", "0 h oxygen-device room-air",
+           "0 h spo2 89 %")
     assert at(0, *low).pair == (1, 2)
     assert at(0, *low).ambiguous
     assert at(0, *low[:3], "0 h spo2 90 %").pair == (1, 1)
@@ -207,9 +215,10 @@ def test_what_nobody_measures_any_more_is_open_again():
     assert answers[-1].start == 24
 
 
-@pytest.mark.parametrize("scale", [name for name in library().scales if library().scale(name).outcome == "crs"])
+@pytest.mark.parametrize("scale",
+                         [name for name in library().scales if library().scale(name).outcome == "crs"])
 def test_one_vasopressor_asks_what_only_a_person_can_say(scale):
-    """Life-threatening, refractory: never derived, always asked for where the scale has a higher row for it."""
+    """Life-threatening, refractory: never derived, asked for where the scale has a higher row for it."""
     asked = at(0, "0 h temperature 39.0 Cel", "0 h norepinephrine 0.05 ug/kg/min", scale=scale).judgement
     expected = {"astct-2019": (), "ctcae-4.03": ()}
     assert (asked == ()) == (scale in expected), asked

@@ -11,7 +11,10 @@ ADULT = ("0 h age 50 a", "0 h consciousness awakens-spontaneously")
 CHILD = ("0 h age 6 a", "0 h consciousness awakens-spontaneously")
 
 
-@pytest.mark.parametrize(("score", "grade"), [(10, 0), (9, 1), (8, 1), (7, 1), (6, 2), (4, 2), (3, 2), (2, 3), (1, 3), (0, 3)])
+@pytest.mark.parametrize(
+    ("score", "grade"),
+    [(10, 0), (9, 1), (8, 1), (7, 1), (6, 2), (4, 2), (3, 2), (2, 3), (1, 3), (0, 3)],
+)
 def test_the_ice_bands(score, grade):
     """Awake with ICE 0 (global aphasia) is 3; only unarousable is 4."""
     assert at(0, *ADULT, f"0 h ice-score {score}", scale=ICANS).pair == (grade, grade)
@@ -32,16 +35,19 @@ def test_capd_is_for_children_under_12(age, grade):
 
 
 @pytest.mark.parametrize(
-    ("word", "grade"), [("awakens-spontaneously", 0), ("awakens-to-voice", 2), ("awakens-to-touch", 3), ("unarousable", 4)],
+    ("word", "grade"), [("awakens-spontaneously", 0), ("awakens-to-voice", 2), ("awakens-to-touch", 3),
+                        ("unarousable", 4)],
 )
 def test_consciousness(word, grade):
-    assert at(0, "0 h age 50 a", "0 h ice-score 10", f"0 h consciousness {word}", scale=ICANS).pair == (grade, grade)
+    answer = at(0, "0 h age 50 a", "0 h ice-score 10", f"0 h consciousness {word}", scale=ICANS)
+    assert answer.pair == (grade, grade)
 
 
 @pytest.mark.parametrize(
     ("sign", "grade"),
     [
-        ("seizure resolved", 3), ("seizure nonconvulsive", 3), ("seizure prolonged", 4), ("seizure repeated", 4),
+        ("seizure resolved", 3), ("seizure nonconvulsive", 3), ("seizure prolonged", 4),
+        ("seizure repeated", 4),
         ("seizure NCSE", 3), ("seizure status", 4), ("motor-weakness focal", 4), ("motor-weakness none", 0),
         ("cerebral-edema focal", 3), ("cerebral-edema diffuse", 4), ("cerebral-edema posturing", 4),
         ("cerebral-edema cn6-palsy", 4), ("cerebral-edema papilledema", 4), ("cerebral-edema cushing", 4),
@@ -97,6 +103,7 @@ def test_fever_has_no_say_in_icans():
 
 
 def test_before_the_first_dose_nothing_counts():
-    lines = (*ADULT, "0 h ice-score 5", "6 h axicabtagene-ciloleucel", "8 h ice-score 5", "8 h consciousness alert")
+    lines = (*ADULT, "0 h ice-score 5", "6 h axicabtagene-ciloleucel", "8 h ice-score 5",
+             "8 h consciousness alert")
     assert at(6, *lines, scale=ICANS).grade == 0
     assert at(8, *lines, scale=ICANS).pair == (2, 2)

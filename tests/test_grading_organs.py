@@ -1,4 +1,4 @@
-"""Organ toxicity by CTCAE 4.03 for Lee, CARTOX and Penn; what was abnormal before; grade-1 symptoms; ICANS."""
+"""Organ toxicity by CTCAE 4.03 for Lee, CARTOX and Penn; what was abnormal before; symptoms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from moments import CALM, at, peak
 
 COOL = ("0 h temperature 36.8 Cel", *CALM)
 DOSE = ("0 h axicabtagene-ciloleucel",)
-NORMAL = ("creatinine 0.8 mg/dL ref ..1.2", "alt 20 U/L ref ..40", "ast 20 U/L ref ..40", "bilirubin 0.5 mg/dL ref ..1.2",
+NORMAL = ("creatinine 0.8 mg/dL ref ..1.2", "alt 20 U/L ref ..40", "ast 20 U/L ref ..40",
+          "bilirubin 0.5 mg/dL ref ..1.2",
           "inr 1.0 ref ..1.2", "aptt 28 s ref ..35", "fibrinogen 300 mg/dL ref 200..400")
 
 
@@ -39,7 +40,8 @@ def others(lab: str) -> tuple[str, ...]:
         ("fibrinogen 100 mg/dL ref 200..", 2, 2), ("fibrinogen 99 mg/dL ref 200..", 3, 3),
         ("fibrinogen 50 mg/dL ref 200..", 3, 3), ("fibrinogen 49 mg/dL ref 200..", 4, 4),
         ("fibrinogen 0.99 g/L ref 2..4", 3, 3), ("creatinine 251 umol/L ref ..100", 2, 2),
-        ("lvef 51 %", 0, 0), ("lvef 50 %", 2, 2), ("lvef 40 %", 2, 2), ("lvef 39 %", 3, 3), ("lvef 20 %", 3, 3),
+        ("lvef 51 %", 0, 0), ("lvef 50 %", 2, 2), ("lvef 40 %", 2, 2), ("lvef 39 %", 3, 3),
+        ("lvef 20 %", 3, 3),
         ("lvef 19 %", 4, 4), ("lvef 0.45 1", 2, 2),
     ],
 )
@@ -53,9 +55,11 @@ def test_organ_grades(lab, lee, cartox):
 @pytest.mark.parametrize(
     ("lab", "penn"),
     [
-        ("creatinine 1.8 mg/dL ref ..1.2", 0), ("creatinine 1.9 mg/dL ref ..1.2", 2), ("creatinine 3.7 mg/dL ref ..1.2", 3),
+        ("creatinine 1.8 mg/dL ref ..1.2", 0), ("creatinine 1.9 mg/dL ref ..1.2", 2),
+        ("creatinine 3.7 mg/dL ref ..1.2", 3),
         ("creatinine 9 mg/dL ref ..1.2", 3), ("alt 200 U/L ref ..40", 0), ("alt 201 U/L ref ..40", 2),
-        ("alt 801 U/L ref ..40", 3), ("bilirubin 3.7 mg/dL ref ..1.2", 2), ("bilirubin 13 mg/dL ref ..1.2", 3),
+        ("alt 801 U/L ref ..40", 3), ("bilirubin 3.7 mg/dL ref ..1.2", 2),
+        ("bilirubin 13 mg/dL ref ..1.2", 3),
         ("inr 9 ref ..1.2", 0), ("fibrinogen 40 mg/dL", 0), ("lvef 15 %", 0), ("platelets 4 10*9/L", 0),
     ],
 )
@@ -71,13 +75,17 @@ def test_penn_takes_coagulopathy_by_the_product_given(product):
     assert at(2, *lines[:-1], "2 h transfusion-platelets", scale="penn-2018").pair == (0, 0)
 
 
-@pytest.mark.parametrize(("fact", "grade"), [("hospitalized-for-crs", 2), ("parenteral-nutrition", 2), ("dialysis", 1)])
+@pytest.mark.parametrize(
+    ("fact", "grade"), [("hospitalized-for-crs", 2), ("parenteral-nutrition", 2), ("dialysis", 1)],
+)
 def test_penn_2_without_laboratory(fact, grade):
     """A stay only for monitoring does not count: it must be said that it is for CRS."""
-    assert at(0, "0 h temperature 38.4 Cel", *CALM, *others(""), f"0 h {fact}", scale="penn-2018").grade == grade
+    assert at(0, "0 h temperature 38.4 Cel", *CALM, *others(""), f"0 h {fact}",
+              scale="penn-2018").grade == grade
 
 
-@pytest.mark.parametrize("lab", ["anc 0.05 10*9/L", "platelets 3 10*9/L", "hemoglobin 5 g/dL", "ferritin 90000 ug/L",
+@pytest.mark.parametrize("lab", ["anc 0.05 10*9/L", "platelets 3 10*9/L", "hemoglobin 5 g/dL",
+                                 "ferritin 90000 ug/L",
                                  "spo2 70 %", "crp 400 mg/L", "lactate 9 mmol/L", "troponin-t 900 ng/L"])
 def test_what_is_never_organ_toxicity(lab):
     """Blood counts come from lymphodepletion; hypoxia, hypotension and fever have rows of their own."""
@@ -144,14 +152,15 @@ def test_default_limits_are_flagged():
 
 @pytest.mark.parametrize(("hour", "pair"), [(47.9, (2, 2)), (48, (0, 4))])
 def test_a_laboratory_value_stands_48_hours(hour, pair):
-    calm = [f"{h} h {fact}" for h in (40, 47) for fact in ("temperature 36.8 Cel", "spo2 97 %", "systolic-bp 120 mmHg",
-                                                           "oxygen-device room-air")]
+    signs = ("temperature 36.8 Cel", "spo2 97 %", "systolic-bp 120 mmHg", "oxygen-device room-air")
+    calm = [f"{h} h {sign}" for h in (40, 47) for sign in signs]
     assert at(hour, *COOL, *calm, *others("alt"), "0 h alt 130 U/L ref ..40", scale="lee-2014").pair == pair
 
 
 @pytest.mark.parametrize(
     ("charted", "pair"),
-    [(">120 U/L", (2, 3)), (">800 U/L", (3, 3)), ("<120 U/L", (0, 0)), ("<41 U/L", (0, 0)), ("unusable", (0, 3))],
+    [(">120 U/L", (2, 3)), (">800 U/L", (3, 3)), ("<120 U/L", (0, 0)), ("<41 U/L", (0, 0)),
+     ("unusable", (0, 3))],
 )
 def test_a_laboratorys_comparator(charted, pair):
     """> 800 is above 20 x 40 whatever it is; an unusable result could be anything."""
@@ -160,12 +169,14 @@ def test_a_laboratorys_comparator(charted, pair):
 
 
 def test_an_organ_of_another_cause_does_not_count():
-    lines = (*COOL, *others("creatinine"), "0 h creatinine 5 mg/dL ref ..1.2", "0 h attribution organ=tumour lysis")
+    lines = (*COOL, *others("creatinine"), "0 h creatinine 5 mg/dL ref ..1.2",
+             "0 h attribution organ=tumour lysis")
     assert at(0, *lines, scale="lee-2014").pair == (0, 0)
 
 
 @pytest.mark.parametrize("scale", ["lee-2014", "penn-2018", "mskcc-2018", "ctcae-4.03"])
-@pytest.mark.parametrize("symptom", ["chills", "fever-felt", "nausea", "tiredness", "headache", "muscle-pain"])
+@pytest.mark.parametrize("symptom", ["chills", "fever-felt", "nausea", "tiredness", "headache",
+                                     "muscle-pain"])
 def test_symptoms_are_grade_1_where_no_fever_is_asked_for(scale, symptom):
     lines = (*COOL, f"1 h {symptom}")
     assert at(0.5, *lines, scale=scale).grade == 0
@@ -178,7 +189,9 @@ def test_where_fever_is_asked_for_symptoms_are_nothing(scale):
     assert at(1, *COOL, *others(""), "1 h chills", scale=scale).pair == (0, 0)
 
 
-@pytest.mark.parametrize(("treatment", "grade"), [("acetaminophen", 2), ("diphenhydramine", 2), ("infusion-interrupted", 2),
-                                                  ("levetiracetam", 1)])
+@pytest.mark.parametrize(
+    ("treatment", "grade"),
+    [("acetaminophen", 2), ("diphenhydramine", 2), ("infusion-interrupted", 2), ("levetiracetam", 1)],
+)
 def test_ctcae_403_asks_for_intervention(treatment, grade):
     assert at(1, "0 h temperature 38.4 Cel", *CALM, f"1 h {treatment}", scale="ctcae-4.03").grade == grade

@@ -1,4 +1,4 @@
-"""Hypoxia: device before flow before FiO2, what is estimated for whom, what a device change voids, oxygen at home."""
+"""Hypoxia: device before flow before FiO2, what is estimated for whom, oxygen at home."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import pytest
 from moments import at, peak
 
 HOT = ("0 h temperature 39.0 Cel", "0 h systolic-bp 120 mm[Hg]")
-LABS = ("0 h creatinine 0.8 mg/dL", "0 h alt 20 U/L", "0 h ast 20 U/L", "0 h bilirubin 0.5 mg/dL", "0 h inr 1.0",
+LABS = ("0 h creatinine 0.8 mg/dL", "0 h alt 20 U/L", "0 h ast 20 U/L", "0 h bilirubin 0.5 mg/dL",
+        "0 h inr 1.0",
         "0 h aptt 28 s", "0 h fibrinogen 300 mg/dL")
 BY_FIO2 = ("lee-2014", "cartox-2018", "mskcc-2018", "ctcae-5.0")
 BY_DEVICE = ("astct-2019", "ctcae-6.0")
@@ -28,7 +29,8 @@ def test_every_device_has_its_class(device, pair):
 
 @pytest.mark.parametrize(
     ("word", "grade"),
-    [("HFNC", 3), ("NC", 2), ("NRB", 3), ("Face tent", 3), ("Venti mask", 3), ("CPAP mask", 4), ("NIV", 4), ("Vent", 4),
+    [("HFNC", 3), ("NC", 2), ("NRB", 3), ("Face tent", 3), ("Venti mask", 3), ("CPAP mask", 4), ("NIV", 4),
+     ("Vent", 4),
      ("RA", 1), ("ETT", 4), ("High Flow NC", 3), ("Intubated", 4)],
 )
 def test_hospitals_words_for_devices(word, grade):
@@ -36,7 +38,8 @@ def test_hospitals_words_for_devices(word, grade):
 
 
 @pytest.mark.parametrize(
-    ("flow", "pair"), [("0", (1, 1)), ("0.1", (2, 2)), ("6", (2, 2)), ("6.1", (3, 3)), ("15", (3, 3)), (">6", (3, 3)),
+    ("flow", "pair"), [("0", (1, 1)), ("0.1", (2, 2)), ("6", (2, 2)), ("6.1", (3, 3)), ("15", (3, 3)),
+                       (">6", (3, 3)),
                        ("<7", (1, 3))],
 )
 def test_a_cannula_is_low_flow_up_to_6_litres(flow, pair):
@@ -44,7 +47,8 @@ def test_a_cannula_is_low_flow_up_to_6_litres(flow, pair):
     assert at(0, *HOT, "0 h oxygen-device nasal-cannula", f"0 h oxygen-flow {flow} L/min").pair == pair
 
 
-@pytest.mark.parametrize("device", ["high-flow-nasal-cannula", "simple-mask", "non-rebreather", "venturi-mask"])
+@pytest.mark.parametrize("device", ["high-flow-nasal-cannula", "simple-mask", "non-rebreather",
+                                    "venturi-mask"])
 @pytest.mark.parametrize("flow", ["0.5", "2", "6", "40"])
 def test_device_beats_flow(device, flow):
     """A9: high flow in an infant may be charted at 2 L/min."""
@@ -63,11 +67,13 @@ def test_fio2_never_enters_astct_or_ctcae_6(scale, flow, fio2):
 
 @pytest.mark.parametrize("scale", BY_FIO2)
 @pytest.mark.parametrize(
-    ("flow", "pair"), [("1", (2, 2)), ("3", (2, 2)), ("3.9", (2, 2)), ("4", (2, 3)), ("5", (3, 3)), ("6", (3, 3))],
+    ("flow", "pair"), [("1", (2, 2)), ("3", (2, 2)), ("3.9", (2, 2)), ("4", (2, 3)), ("5", (3, 3)),
+                       ("6", (3, 3))],
 )
 def test_a_cannulas_fio2_is_estimated_where_the_scale_asks(scale, flow, pair):
-    """0.24 at 1 L/min and 0.04 more for each: 5 L/min is exactly 0.40; 4 L/min could be either, and says so."""
-    answer = at(0, *HOT, *LABS, "0 h oxygen-device nasal-cannula", f"0 h oxygen-flow {flow} L/min", scale=scale)
+    """0.24 at 1 L/min, 0.04 more for each: 5 L/min is 0.40; 4 L/min could be either, and says so."""
+    answer = at(0, *HOT, *LABS, "0 h oxygen-device nasal-cannula", f"0 h oxygen-flow {flow} L/min",
+                scale=scale)
     assert answer.pair == pair
     assert answer.ambiguous == (flow == "4")
 
@@ -103,7 +109,7 @@ def test_a_set_fio2_goes_before_an_estimate(scale, charted, pair):
 
 @pytest.mark.parametrize("scale", BY_FIO2)
 def test_fio2_without_a_device_is_oxygen(scale):
-    """FiO2 40 % with no device charted: at least grade 3 where the scale goes by FiO2, more is not ruled out."""
+    """FiO2 40 % with no device charted is 3 where the scale goes by FiO2; more is not ruled out."""
     assert at(0, *HOT, *LABS, "0 h fio2 40 %", scale=scale).pair == (3, 4)
     assert at(0, *HOT, *LABS, "0 h fio2 30 %", scale=scale).pair == (2, 4)
 
@@ -156,7 +162,8 @@ def test_a_device_nobody_repeats_is_unknown_after_12_hours(hour, pair):
 def test_a_new_device_voids_the_old_flow():
     """Off the cannula at 8 L/min and back on it without a flow: the old 8 L/min says nothing any more."""
     lines = (*HOT, "0 h spo2 97 %", "0 h oxygen-device nasal-cannula", "0 h oxygen-flow 8 L/min",
-             "1 h oxygen-device room-air", "2 h oxygen-device nasal-cannula", "3 h oxygen-device nasal-cannula")
+             "1 h oxygen-device room-air", "2 h oxygen-device nasal-cannula",
+             "3 h oxygen-device nasal-cannula")
     assert at(0, *lines).pair == (3, 3)
     assert at(1, *lines).pair == (1, 1)
     assert at(2, *lines).pair == (2, 3)
@@ -164,7 +171,8 @@ def test_a_new_device_voids_the_old_flow():
 
 
 def test_the_same_device_charted_again_keeps_the_flow():
-    lines = (*HOT, "0 h oxygen-device nasal-cannula", "0 h oxygen-flow 8 L/min", "1 h oxygen-device nasal-cannula")
+    lines = (*HOT, "0 h oxygen-device nasal-cannula", "0 h oxygen-flow 8 L/min",
+             "1 h oxygen-device nasal-cannula")
     assert at(1, *lines).pair == (3, 3)
 
 
@@ -206,7 +214,8 @@ def test_only_more_oxygen_than_before_the_dose_counts(now, pair):
 
 
 @pytest.mark.parametrize(
-    ("spo2", "device", "grade"), [("89 %", "room-air", 2), ("90 %", "room-air", 1), ("85 %", "nasal-cannula", 2)],
+    ("spo2", "device", "grade"), [("89 %", "room-air", 2), ("90 %", "room-air", 1),
+                                  ("85 %", "nasal-cannula", 2)],
 )
 def test_a_childs_low_saturation_on_air_is_cartox_2(spo2, device, grade):
     """The paediatric table names SpO2 below 90 % on air."""

@@ -1,6 +1,8 @@
-"""What a record does to a grade: the first dose, attribution, unusable and late facts, death, cuts, set semantics."""
+"""What a record does to a grade: the first dose, attribution, death, unusable and late facts."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import pytest
 
@@ -16,15 +18,17 @@ WARM = tuple(f"{h} h {fact}" for h in (8, 16, 24, 32, 40) for fact in (
 
 
 def test_nothing_before_the_first_dose_counts():
-    """A fever the patient brought along is not caused by the therapy; the readings must be repeated after it."""
-    lines = ("-3 h temperature 39.0 Cel", "0 h axicabtagene-ciloleucel", "2 h temperature 36.8 Cel", *CALM, f"2 h {NE}")
+    """A fever the patient brought along is not caused by the therapy; it must be measured again."""
+    lines = ("-3 h temperature 39.0 Cel", "0 h axicabtagene-ciloleucel", "2 h temperature 36.8 Cel", *CALM,
+             f"2 h {NE}")
     assert at(2, *lines).pair == (0, 0)
     assert at(1, *lines).grade == 0
 
 
 def test_a_fever_before_the_dose_is_open_until_it_is_measured_again():
     """It can prove nothing and rule nothing out."""
-    lines = ("-1 h temperature 39.0 Cel", "0 h axicabtagene-ciloleucel", "0 h spo2 97 %", "0 h systolic-bp 120 mmHg")
+    lines = ("-1 h temperature 39.0 Cel", "0 h axicabtagene-ciloleucel", "0 h spo2 97 %",
+             "0 h systolic-bp 120 mmHg")
     assert at(0.5, *lines).grade == 0
     assert at(0.5, *lines).up_to >= 1
 
@@ -39,14 +43,16 @@ def test_what_was_said_before_the_dose_stays():
 
 
 def test_an_antipyretic_before_the_dose_sets_no_latch():
-    lines = ("-4 h temperature 39.0 Cel", "-3 h acetaminophen", "0 h axicabtagene-ciloleucel", "4 h temperature 36.8 Cel",
+    lines = ("-4 h temperature 39.0 Cel", "-3 h acetaminophen", "0 h axicabtagene-ciloleucel",
+             "4 h temperature 36.8 Cel",
              f"4 h {NE}")
     assert at(4, *lines).pair == (0, 0)
 
 
 def test_a_vasopressor_running_since_before_the_dose_proves_nothing():
     """Until it is charted again after the dose."""
-    lines = ("-2 h norepinephrine 0.1 ug/kg/min", "0 h teclistamab", "2 h temperature 39.0 Cel", "2 h spo2 97 %",
+    lines = ("-2 h norepinephrine 0.1 ug/kg/min", "0 h teclistamab", "2 h temperature 39.0 Cel",
+             "2 h spo2 97 %",
              "2 h systolic-bp 110 mmHg", "4 h norepinephrine 0.1 ug/kg/min")
     assert at(2, *lines).pair == (1, 3)
     assert at(4, *lines).pair == (3, 3)
@@ -82,19 +88,22 @@ def test_another_dose_opens_its_own_window():
 @pytest.mark.parametrize(
     ("category", "charted"),
     [
-        ("hypotension", NE), ("hypotension", "fluid-bolus hypotension"), ("hypotension", "vasopressin 0.03 U/min"),
-        ("hypotension", "angiotensin-2 running"), ("hypoxia", "oxygen-device bipap"), ("hypoxia", "oxygen-device simple-mask"),
+        ("hypotension", NE), ("hypotension", "fluid-bolus hypotension"),
+        ("hypotension", "vasopressin 0.03 U/min"),
+        ("hypotension", "angiotensin-2 running"), ("hypoxia", "oxygen-device bipap"),
+        ("hypoxia", "oxygen-device simple-mask"),
         ("hypoxia", "oxygen-flow 8 L/min"),
     ],
 )
 def test_a_sign_of_another_cause_does_not_count(category, charted):
-    calm = [line for line in FEVER if "oxygen-device" not in line or category == "hypotension"]
+    calm = [line for line in FEVER if category == "hypotension" or "oxygen-device" not in line]
     assert peak(*calm, f"0 h {charted}") > 1
     assert at(1, *calm, f"0 h {charted}", f"0 h attribution {category}=something else").pair == (1, 1)
 
 
-@pytest.mark.parametrize(("category", "charted", "grade"), [("hypoxia", NE, 3), ("hypotension", "oxygen-device bipap", 4),
-                                                            ("organ", NE, 3), ("neurotoxicity", NE, 3)])
+@pytest.mark.parametrize(("category", "charted", "grade"),
+                         [("hypoxia", NE, 3), ("hypotension", "oxygen-device bipap", 4), ("organ", NE, 3),
+                          ("neurotoxicity", NE, 3)])
 def test_attribution_reaches_only_its_own_signs(category, charted, grade):
     assert at(0, "0 h temperature 39 Cel", f"0 h {charted}", f"0 h attribution {category}=x").grade == grade
 
@@ -168,7 +177,8 @@ def test_an_unusable_row_does_not_unsay_a_fever():
     assert at(5, *lines).pair == (1, 1)
 
 
-@pytest.mark.parametrize("row", ["oxygen-device unusable", "oxygen-device Airvo 2", "oxygen-flow 2", "fio2 300 %"])
+@pytest.mark.parametrize("row", ["oxygen-device unusable", "oxygen-device Airvo 2", "oxygen-flow 2",
+                                 "fio2 300 %"])
 def test_an_unreadable_row_of_oxygen_is_not_room_air(row):
     """A saturation with no oxygen charted is read as air; with a row nobody could read it is not."""
     lines = ("0 h temperature 39.0 Cel", "0 h systolic-bp 120 mmHg", "0 h spo2 97 %")
@@ -195,7 +205,8 @@ def test_as_of_cuts_and_extends():
 
 
 def test_a_correction_replaces_a_row():
-    lines = ("0 h temperature 39.9 Cel source a", *CALM, "0 h temperature 36.9 Cel source b replaces a recorded 2 h")
+    lines = ("0 h temperature 39.9 Cel source a", *CALM,
+             "0 h temperature 36.9 Cel source b replaces a recorded 2 h")
     assert at(0, *lines).pair == (0, 0)
     assert at(0, *lines, as_of=1).grade == 1
     assert at(0, *lines, as_of=2).grade == 0
@@ -209,9 +220,12 @@ def test_a_retraction_takes_a_row_away():
 @pytest.mark.parametrize("scale", library().scales)
 def test_the_future_never_rewrites_a_grade(scale):
     """What a run with everything says about an instant, a run of that instant said too."""
-    lines = ("-2 d axicabtagene-ciloleucel", *FEVER, "1 h tocilizumab", "2 h norepinephrine 0.3 ug/kg/min", "3 h epinephrine 0.1 ug/kg/min",
-             "5 h epinephrine 0 ug/kg/min", "6 h oxygen-device bipap", "9 h norepinephrine 0 ug/kg/min", "0 h weight 70 kg",
-             "12 h systolic-bp 82 mmHg", "12.4 h systolic-bp 84 mmHg", "20 h alt 300 U/L ref ..40", "24 h ice-score 5")
+    lines = ("-2 d axicabtagene-ciloleucel", *FEVER, "1 h tocilizumab", "2 h norepinephrine 0.3 ug/kg/min",
+             "3 h epinephrine 0.1 ug/kg/min",
+             "5 h epinephrine 0 ug/kg/min", "6 h oxygen-device bipap", "9 h norepinephrine 0 ug/kg/min",
+             "0 h weight 70 kg",
+             "12 h systolic-bp 82 mmHg", "12.4 h systolic-bp 84 mmHg", "20 h alt 300 U/L ref ..40",
+             "24 h ice-score 5")
     for hour in (0.5, 2.5, 4.5, 7, 12.2, 13, 21, 25):
         told = at(hour - 0.01, *lines, scale=scale)
         then = at(hour - 0.01, *lines, scale=scale, as_of=hour)
@@ -219,18 +233,20 @@ def test_the_future_never_rewrites_a_grade(scale):
 
 
 def test_identical_rows_count_once_and_order_never_matters():
-    lines = (*FEVER, f"1 h {NE}", "2 h tocilizumab", "3 h norepinephrine 0 ug/kg/min", "9 h temperature 37 Cel")
+    lines = (*FEVER, f"1 h {NE}", "2 h tocilizumab", "3 h norepinephrine 0 ug/kg/min",
+             "9 h temperature 37 Cel")
     for scale in library().scales:
         assert course(*lines, *lines, scale=scale) == course(*lines, scale=scale)
         assert course(*reversed(lines), scale=scale) == course(*lines, scale=scale)
 
 
 def test_rows_tile_without_gap_or_overlap():
-    lines = ("-1 d teclistamab", *FEVER, f"1 h {NE}", "2 h tocilizumab", "3 h norepinephrine 0 ug/kg/min", "9 h temperature 37 Cel")
+    lines = ("-1 d teclistamab", *FEVER, f"1 h {NE}", "2 h tocilizumab", "3 h norepinephrine 0 ug/kg/min",
+             "9 h temperature 37 Cel")
     for scale in library().scales:
         answers = course(*lines, scale=scale)
         assert answers[0].start == -24
-        assert all(one.end == two.start for one, two in zip(answers, answers[1:], strict=False))
+        assert all(one.end == two.start for one, two in pairwise(answers))
         assert all(0 <= answer.grade <= answer.up_to <= 5 for answer in answers)
 
 
