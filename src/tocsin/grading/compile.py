@@ -13,7 +13,7 @@ import numpy as np
 from tocsin.definitions.load import Library
 from tocsin.definitions.schema import CATEGORIES, DefinitionError, Measure, Row, Scale
 from tocsin.grading import opcodes as op
-from tocsin.grading.graph import Graph, Node, category_of, hours
+from tocsin.grading.graph import Channel, Graph, Node, category_of, hours
 from tocsin.grading.program import CATEGORY, CHANNEL, MEASURE, NODE, ROW, SCALE, WATCH, Program
 
 #: Words of `death`; the higher wins at one instant.
@@ -249,6 +249,7 @@ class Compiler(Graph):
                     "base_window": 0 if info.baseline_hours is None else hours(info.baseline_hours),
                     "base_median": int(info.baseline_statistic == "median"),
                     "category": category_of([info]),
+                    "scales": self.named_by(channel),
                     "leaves": channel.leaves,
                     "voids": channel.voids,
                     "confirms": channel.confirms,
@@ -261,6 +262,14 @@ class Compiler(Graph):
                 }
             )
         return index.records(CHANNEL, records), limits
+
+    def named_by(self, channel: Channel) -> int:
+        """Bits of the scales with a named reading finding on this channel."""
+        scales = 0
+        for n in channel.leaves:
+            if self.nodes[n].op <= op.SUM:
+                scales |= self.nodes[n].named
+        return scales
 
     def flatten_scales(self, index: Index, rows: Any, flags: Any) -> tuple[Any, Any, Any]:
         """Row and scale tables, and the names of the `because` bits."""

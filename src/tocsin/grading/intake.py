@@ -105,6 +105,8 @@ def read(
                 due = t + p.channel[c].hold
         else:
             due = INF if p.channel[c].hold == INF else t + p.channel[c].hold
+            if t < end < INF:
+                due = end
         ended = 1 if end < INF and end > t else 0
         if s.channel[c].time == t:
             merge(p, s, c, a, b, method, due, ended, default)
@@ -121,6 +123,8 @@ def read(
             s.channel[c].ended = ended
             s.channel[c].default = default
             s.channel[c].held = 1
+            if due < INF:
+                s.channel[c].seen = t
             s.channel[c].before = 0
             touch(s, c)
         if s.channel[c].due < s.g[NEXT]:

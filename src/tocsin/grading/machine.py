@@ -38,6 +38,7 @@ def begin(p: Any, s: Any, start: int) -> None:
         s.channel[c].time = NONE
         s.channel[c].last_time = NONE
         s.channel[c].word = -1
+        s.channel[c].seen = start
         s.channel[c].held = 0
         s.channel[c].before = 0
         s.channel[c].ended = 0
@@ -85,6 +86,7 @@ def lapse(p: Any, s: Any, t: int) -> None:
                 s.channel[c].low = 0.0
                 s.channel[c].high = 0.0 if stopped else math.inf
             s.channel[c].held = 0
+            s.channel[c].seen = t
             touch(s, c)
     for n in range(len(p.node)):
         if s.node[n].due <= t:

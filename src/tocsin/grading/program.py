@@ -25,7 +25,7 @@ def record(ints: str, floats: str = "") -> np.dtype[Any]:
 
 MEASURE = record("kind window channels* events*")
 CHANNEL = record(
-    "measure method mode worse hold infusion stale spike base_window base_median category "
+    "measure method mode worse hold infusion stale spike base_window base_median category scales "
     "leaves* voids* confirms* limits*",
     "reference round fall_percent fall",
 )
@@ -40,7 +40,7 @@ CATEGORY = record("leaves*")
 WATCH = record("age_channel age_leaves* dose_leaves*")
 
 S_CHANNEL = record(
-    "time held before method ended due default touched word last_time last_method",
+    "time held before method ended due default touched word seen last_time last_method",
     "low high base_low base_high last_low last_high",
 )
 S_NODE = record("value dirty due pulse mark")

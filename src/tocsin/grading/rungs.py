@@ -152,6 +152,10 @@ def reasons(p: Any, s: Any, k: int, grade: int) -> tuple[int, int]:
 
 def close(p: Any, s: Any, t: int, patient: int, dead: int, out: Any, emitted: int) -> int:
     """End every scale: at death (`dead` >= 0), at `t`, or (t = NONE) where its last finding changed."""
+    for c in range(len(p.channel)):
+        for k in range(len(p.scale)):
+            if p.channel[c].scales & (1 << k):
+                s.scale[k].change = max(s.scale[k].change, s.channel[c].seen)
     for k in range(len(p.scale)):
         end = s.scale[k].change if t == NONE else t
         if s.scale[k].grade >= 0 and s.scale[k].start < end:

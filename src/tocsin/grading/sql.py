@@ -17,7 +17,7 @@ from tocsin.definitions.scale import measures_of
 from tocsin.definitions.schema import Row, Scale
 from tocsin.grading.sql_findings import Findings
 from tocsin.grading.sql_readings import Chart, SqlCannotSay
-from tocsin.grading.sql_spans import FOREVER, Part, Spans, Table, neighbours, number, ordered
+from tocsin.grading.sql_spans import FOREVER, Part, Spans, Table, neighbours, number, ordered, whole
 
 __all__ = ["SCHEMA", "SqlCannotSay", "grade"]
 
@@ -155,7 +155,7 @@ def _last_change(bench: Spans, chart: Chart, findings: Findings, names: list[str
                 steps.select(
                     "k",
                     t=steps[end],
-                    f=ibis.literal(place).cast("int64"),
+                    f=whole(place),
                     lo=(steps.lo * sign).cast("int64"),
                     hi=(steps.hi * sign).cast("int64"),
                 )
@@ -194,14 +194,14 @@ def _table(
     cut = joined.mutate(e=ibis.least(joined.e, joined.stop))
     cut = cut.filter(cut.s < cut.e).select("patient_id", "s", "e", "grade", "up_to", "ambiguous")
     fallen = ends.filter(ends.fell.notnull())
-    five = ibis.literal(5).cast("int64")
+    five = whole(5)
     last = fallen.select(
         "patient_id",
         s=fallen.fell,
         e=ibis.literal(FOREVER if known is None else known).cast("int64"),
         grade=five,
         up_to=five,
-        ambiguous=number(ibis.literal(False)),
+        ambiguous=whole(0),
     )
     every = ibis.union(cut, last.select(*cut.columns), distinct=False)
     every = every.mutate(e=ibis.least(every.e, until))

@@ -9,7 +9,7 @@ import ibis
 from tocsin.definitions.scale import measures_of
 from tocsin.definitions.schema import Finding, Scale
 from tocsin.grading.sql_readings import Chart, cannot
-from tocsin.grading.sql_spans import FOREVER, Column, Part, Spans, Table, hours, next_marked, number
+from tocsin.grading.sql_spans import FOREVER, Column, Part, Spans, Table, hours, next_marked, number, whole
 
 
 class Events:
@@ -134,7 +134,7 @@ class Events:
         """From each setting to its clearing; `quiet` has the instant each silence clears at, and its end."""
         while_ = after.select(wk="k", ws="s", we="e")
         sets = given.join(while_, [given.k == while_.wk, while_.ws <= given.t, given.t < while_.we])
-        yes, no = number(ibis.literal(True)), number(ibis.literal(False))
+        yes, no = whole(1), whole(0)
         events = (
             ibis.union(
                 sets.select("k", "t", on=yes, mark=no),

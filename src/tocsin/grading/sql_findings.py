@@ -10,16 +10,7 @@ import ibis
 from tocsin.definitions.schema import Finding, Row, Scale
 from tocsin.grading.sql_events import Events
 from tocsin.grading.sql_readings import HUGE, Channel, Chart, cannot
-from tocsin.grading.sql_spans import (
-    MINUTE,
-    Column,
-    Part,
-    Spans,
-    Table,
-    hours,
-    neighbours,
-    number,
-)
+from tocsin.grading.sql_spans import MINUTE, Column, Part, Spans, Table, hours, neighbours, number, whole
 from tocsin.grading.sql_verdicts import Verdicts, compare
 
 
@@ -130,7 +121,7 @@ class Findings:
         spans = self.bench.keep(self.bench.clip(verdicts))
         if any(self.lib.measure(name).attribution for name in measures) and "pre" in spans.columns:
             # What was read before the dose proves nothing after it.
-            spans = spans.mutate(yes=ibis.ifelse(spans.pre == 1, number(ibis.literal(False)), spans.yes))
+            spans = spans.mutate(yes=ibis.ifelse(spans.pre == 1, whole(0), spans.yes))
         possible = spans.mutate(may=1 - spans.no)
         parts: list[Part] = [(possible, {"c": 1, "y": "yes", "p": "may"}), *self.chart.masked(measures)]
         masked = len(parts) > 1
@@ -199,7 +190,7 @@ class Findings:
         instants = ibis.union(*points, distinct=True)
         pieces = instants.mutate(s=instants.t, e=instants.t.lead().over(neighbours("t")))
         pieces = self.bench.keep(pieces.filter(pieces.e.notnull()).drop("t"))
-        shut = number(ibis.literal(False))
+        shut = whole(0)
         zero = {"low": ibis.literal(0.0), "high": ibis.literal(0.0), "low_open": shut, "high_open": shut}
         sums = pieces.mutate(**zero)
         for term, spans in zip(finding.terms, standing, strict=True):

@@ -28,6 +28,7 @@ from tocsin.grading.sql_spans import (
     neighbours,
     next_marked,
     number,
+    whole,
 )
 from tocsin.units import Conversion, convert
 
@@ -121,7 +122,10 @@ class Chart:
         con = bench.con
         if as_of is not None:
             facts = facts.filter(micros(con, ibis.coalesce(facts.recorded, facts.time)) <= as_of)
-        value = ibis.ifelse(facts.value.isnan(), None, facts.value)
+        numbers = ("value", "ref_low", "ref_high", "weight")
+        facts = facts.mutate(
+            **{name: ibis.ifelse(facts[name].isnan(), None, facts[name]) for name in numbers}
+        )
         rows = facts.select(
             "patient_id",
             "measure",
@@ -132,7 +136,7 @@ class Chart:
             "source",
             "replaces",
             "weight",
-            value=value,
+            "value",
             t=micros(con, facts.time),
             stop=micros(con, facts.end),
         )
@@ -163,7 +167,7 @@ class Chart:
             k=people.n * 2,
             u0=people.first,
             u1=people.dose.fill_null(FOREVER),
-            dosed=number(False),
+            dosed=whole(0),
         )
         after = people.filter(people.dose.notnull())
         after = after.select(
@@ -172,8 +176,8 @@ class Chart:
             "died",
             k=after.n * 2 + 1,
             u0=after.dose,
-            u1=ibis.literal(FOREVER).cast("int64"),
-            dosed=number(True),
+            u1=whole(FOREVER),
+            dosed=whole(1),
         )
         keys = ibis.union(before, after, distinct=False)
         self.keys = bench.keep(keys.filter(keys.u0 < keys.u1))
@@ -205,7 +209,7 @@ class Chart:
         if measure.kind == "category":
             place = worded(rows.text, measure.words)
             low, high = place.fill_null(0.0), place.fill_null(float(len(measure.words) - 1))
-            low_open = high_open = number(ibis.literal(False))
+            low_open = high_open = whole(0)
         else:
             text = rows.text.fill_null("")
             blind = (text == "unusable") | rows.value.isnull()
@@ -220,7 +224,7 @@ class Chart:
                 low = (low / step + 0.5 + NEAR).floor() * step
                 # Just below a value rounds like it, unless it is itself half-way between two steps.
                 high = ibis.ifelse(text == "<", (high / step - 0.5 - NEAR).ceil() * step, low)
-                low_open = high_open = number(ibis.literal(False))
+                low_open = high_open = whole(0)
             least = 0.0 if measure.kind == "infusion" else -HUGE
             low = ibis.cases((running, 0.0), (blind | (text == "<"), least), else_=low)
             high = ibis.ifelse(running | blind | (text == ">"), HUGE, high)
@@ -260,8 +264,8 @@ class Chart:
                 (nothing | (unknown & (rows.low >= 0.0)), 0.0), (unknown, -HUGE), else_=rows.low * scale
             ),
             high=ibis.cases((nothing, 0.0), (unknown, HUGE), else_=rows.high * scale),
-            low_open=ibis.ifelse(unknown & (rows.low >= 0.0), number(True), rows.low_open),
-            high_open=ibis.ifelse(unknown, number(False), rows.high_open),
+            low_open=ibis.ifelse(unknown & (rows.low >= 0.0), whole(1), rows.low_open),
+            high_open=ibis.ifelse(unknown, whole(0), rows.high_open),
         )
 
     def _ties(self, channel: Channel) -> Table:
@@ -285,21 +289,19 @@ class Chart:
         high_open = ibis.ifelse(at_high, rows.high_open, ibis.null("int64"))
         method = ibis.ifelse(rules, rows.method.fill_null(""), ibis.null("string"))
         # A row without an end ends with its hold, but a said end counts before an equal unsaid one.
-        halt = rows.stop.fill_null(rows.t + hours(measure.hold_hours or 0.0)) * 2 + number(
-            rows.stop.notnull()
-        )
-        stop = ibis.ifelse(rules, halt, ibis.null("int64"))
-        found = rows.group_by("k", "t").aggregate(
+        halt = ibis.ifelse(rules, rows.stop.fill_null(rows.t + hours(measure.hold_hours or 0.0)), -FOREVER)
+        stop = ibis.ifelse(rules & (halt == halt.max().over(instant)), rows.stop, ibis.null("int64"))
+        rows = rows.mutate(low_open=low_open, high_open=high_open, method=method, stop=stop)
+        low_open, high_open = rows.low_open, rows.high_open
+        return rows.group_by("k", "t").aggregate(
             low=rows.worst_low.min(),
             high=rows.worst_high.min(),
             low_open=low_open.min() if pick == "min" else low_open.max(),
             high_open=high_open.max() if pick == "min" else high_open.min(),
-            method=method.min().fill_null(""),
-            stop=stop.max(),
+            method=rows.method.min().fill_null(""),
+            stop=rows.stop.max(),
             pre=rows.pre.max(),
         )
-        said = found.stop % 2 == 1
-        return found.mutate(stop=ibis.ifelse(said, ((found.stop - 1) / 2).cast("int64"), ibis.null("int64")))
 
     def changes(self, measure: str) -> Table:
         """The instants (k, t) at which a device reading names another word than the reading before it."""
@@ -334,8 +336,8 @@ class Chart:
         if measure.held_with is not None:
             marks = (
                 ibis.union(
-                    read.select("k", "t", mark=number(ibis.literal(False))),
-                    self.changes(measure.held_with).mutate(mark=number(ibis.literal(True))),
+                    read.select("k", "t", mark=whole(0)),
+                    self.changes(measure.held_with).mutate(mark=whole(1)),
                     distinct=False,
                 )
                 .group_by("k", "t")
@@ -361,13 +363,13 @@ class Chart:
             e=rows.nxt,
             low=ibis.literal(0.0),
             high=ibis.ifelse(known, 0.0, HUGE),
-            low_open=number(ibis.literal(False)),
-            high_open=number(ibis.literal(False)),
+            low_open=whole(0),
+            high_open=whole(0),
             lapsed=number(~known),
             # Not running is no reading: as if the drug had never been charted.
-            pre=number(ibis.literal(False)),
+            pre=whole(0),
         )
-        on = on.mutate(lapsed=number(ibis.literal(False)))
+        on = on.mutate(lapsed=whole(0))
         both = ibis.union(on, off.select(*on.columns), distinct=False)
         return both.filter(both.s < both.e).drop("nxt", "halt", "stop")
 

@@ -32,6 +32,11 @@ def number(condition: Column) -> Column:
     return ibis.ifelse(condition, 1, 0).cast("int64")
 
 
+def whole(amount: int) -> Column:
+    """An integer of the width that every table here uses."""
+    return ibis.literal(amount).cast("int64")
+
+
 def hours(amount: float) -> int:
     """Hours as whole microseconds."""
     return round(amount * HOUR)
@@ -109,12 +114,12 @@ class Spans:
         """
         names = sorted({name for _, adds in parts for name in adds})
         deltas = [
-            self.universe.select("k", t=self.universe[end], **dict.fromkeys(names, _zero()))
+            self.universe.select("k", t=self.universe[end], **dict.fromkeys(names, whole(0)))
             for end in ("u0", "u1")
         ]
         for table, adds in parts:
             for end, sign in (("s", 1), ("e", -1)):
-                columns = {name: _zero() for name in names}
+                columns = {name: whole(0) for name in names}
                 for name, what in adds.items():
                     amount = table[what] if isinstance(what, str) else ibis.literal(what)
                     columns[name] = (amount * sign).cast("int64")
@@ -172,7 +177,3 @@ class Spans:
         """The steps table that is certain on the spans `lo` and possible on the spans `hi`; kept."""
         parts: list[Part] = [(self.clip(lo), {"a": 1}), (self.clip(hi), {"b": 1})]
         return self.steps(parts, lambda run: run.a > 0, lambda run: run.b > 0)
-
-
-def _zero() -> Column:
-    return ibis.literal(0).cast("int64")

@@ -9,7 +9,7 @@ import ibis
 
 from tocsin.definitions.schema import Finding, Measure
 from tocsin.grading.sql_readings import HUGE, NEAR, Channel, Chart
-from tocsin.grading.sql_spans import FOREVER, Column, Spans, Table, hours, neighbours, number
+from tocsin.grading.sql_spans import FOREVER, Column, Spans, Table, hours, neighbours, number, whole
 
 #: What an unknown age is read as, in years (docs/grading.md); such an answer is flagged `adult-assumed`.
 ADULT = 18.0
@@ -38,7 +38,7 @@ def among(words: Sequence[str], measure: Measure, row: Any) -> tuple[Column, Col
     """(yes, no) for `one_of`: all, or none, of the words the interval leaves possible are in the list."""
     inside = [float(place) for place, word in enumerate(measure.words) if word in words]
     first, last = ibis.greatest(row.low, 0.0), ibis.least(row.high, float(len(measure.words) - 1))
-    found = sum((number((first <= place) & (last >= place)) for place in inside), number(ibis.literal(False)))
+    found = sum((number((first <= place) & (last >= place)) for place in inside), whole(0))
     return found == (last - first + 1).round().cast("int64"), found == 0
 
 
@@ -150,7 +150,7 @@ class Verdicts:
         base = base.select("k", had=number(had))
         rows = rows.join(base, "k", how="left")
         old = (rows.had.fill_null(0) == 1) & (rows.yes == 1)
-        nothing, surely = number(ibis.literal(False)), number(ibis.literal(True))
+        nothing, surely = whole(0), whole(1)
         return rows.mutate(yes=ibis.ifelse(old, nothing, rows.yes), no=ibis.ifelse(old, surely, rows.no))
 
     def _age_limited(self, rows: Table, channel: Channel, measure: Measure) -> Table:
@@ -213,7 +213,7 @@ class Verdicts:
             joined = self.bench.universe.join(first, "k", how="left")
             until = joined.select(
                 joined.k,
-                from_=ibis.literal(-FOREVER).cast("int64"),
+                from_=whole(-FOREVER),
                 to_=joined.first.fill_null(FOREVER),
                 age=ibis.literal(adult),
             )
