@@ -221,3 +221,25 @@ def test_a_childs_low_saturation_on_air_is_cartox_2(spo2, device, grade):
     """The paediatric table names SpO2 below 90 % on air."""
     lines = (*HOT, "0 h age 6 a", f"0 h spo2 {spo2}", f"0 h oxygen-device {device}")
     assert peak(*lines, scale="cartox-2018-paediatric") == grade
+
+
+@pytest.mark.parametrize(("hour", "pair"), [(3.9, (2, 2)), (4, (1, 4)), (5, (1, 4))])
+def test_a_device_that_says_its_end_stands_to_its_end(hour, pair):
+    """Off at 4 h and nothing charted since: unknown, not the cannula for another 8 h."""
+    lines = (*HOT, "2 h oxygen-device nasal-cannula until 4 h", "2 h oxygen-flow 2 L/min until 4 h")
+    assert at(hour, *lines).pair == pair
+
+
+def test_a_ventilator_charted_with_its_end_needs_no_other_row():
+    lines = (*HOT, "0 h oxygen-device ventilator until 72 h", "60 h temperature 38.5 Cel")
+    assert at(60, *lines).grade == 4
+    assert at(71.9, *lines).grade == 4
+    assert at(72, *lines).grade == 1
+
+
+def test_oxygen_at_home_is_flagged_and_without_a_baseline_counts():
+    """How much it usually is nobody charted; a baseline before the dose says it, the flag only asks."""
+    lines = (*HOT, "-9 d home-oxygen", "0 h oxygen-device nasal-cannula", "0 h oxygen-flow 2 L/min")
+    assert at(0, *lines).grade == 2
+    assert "home-oxygen" in at(0, *lines).flags
+    assert "home-oxygen" not in at(0, *lines[:2], *lines[3:]).flags

@@ -261,3 +261,26 @@ def test_reasons_name_the_findings():
     assert answer.because == ("fever-counts", "one-vasopressor")
     assert at(0, *FEVER).because == ("fever",)
     assert at(0, "0 h temperature 36 Cel", *CALM).because == ()
+
+
+def test_rows_reach_to_the_last_reading_the_scale_looks_at():
+    """Whoever asks about the hour of the last reading gets an answer, also where it changed nothing."""
+    lines = ("-2 d lvef 45 %", "0 h axicabtagene-ciloleucel", "3 d lvef 44 %")
+    assert at(72, *lines, scale="lee-2014").grade == 0
+
+
+@pytest.mark.parametrize("scale", ["lee-2014", "cartox-2018", "mskcc-2018"])
+def test_an_open_reading_is_said_even_when_much_else_is_uncharted(scale):
+    """BiPAP and nothing else: 3 is proven, and that 4 rests on how the source is read is not drowned."""
+    answer = at(0, "0 h temperature 38.8 Cel", "0 h oxygen-device bipap", "0 h fio2 50 %", scale=scale)
+    assert answer.pair == (3, 4)
+    assert answer.ambiguous
+
+
+def test_missing_is_not_ambiguous():
+    """Nobody measured the saturation: grade 2 is open, and only because of that."""
+    lines = ("0 h temperature 38.3 Cel", "0 h oxygen-device room-air", "0 h systolic-bp 118 mmHg")
+    answer = at(0, *lines)
+    assert answer.pair == (1, 2)
+    assert not answer.ambiguous
+    assert answer.waiting_for == ("spo2",)
