@@ -10,6 +10,7 @@ from typing import Any
 from tocsin.definitions.reader import Reader
 from tocsin.definitions.schema import CATEGORIES, KINDS, STATUSES, Code, DefinitionError, Limit, Measure
 
+SYSTEMS = ("LOINC", "RxNorm", "SNOMED", "OMOP", "ICD-10-CM", "MedDRA", "PRO-CTCAE")
 MEASURE_WORDS = [
     "id",
     "title",
@@ -52,7 +53,7 @@ MEASURE_WORDS = [
 def parse(path: Path) -> dict[str, Any]:
     """Read one TOML file; what is wrong with it is said with file and line."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DefinitionError(f"{path}: not TOML: {error}\n  fix: mend the line named") from error
     if table.get("id") != path.stem:
@@ -60,7 +61,6 @@ def parse(path: Path) -> dict[str, Any]:
             f"{path}: `id` is {table.get('id')!r}\n  fix: the id is the file's stem, {path.stem!r}"
         )
     return table
-
 
 
 def read_measure(shelf: str, path: Path) -> Measure:
@@ -79,6 +79,7 @@ def read_measure(shelf: str, path: Path) -> Measure:
     attribution = reader.maybe_text("attribution")
     if attribution is not None:
         reader.choice("attribution", CATEGORIES)
+    _sensible(reader, plausible)
     return Measure(
         id=path.stem,
         shelf=shelf,
@@ -116,6 +117,22 @@ def read_measure(shelf: str, path: Path) -> Measure:
     )
 
 
+def _sensible(reader: Reader, plausible: Reader) -> None:
+    """Refuse a measure that no row could be read by."""
+    words = reader.names("words")
+    if reader.table.get("kind") == "category" and not words:
+        raise reader.fail(
+            "words", "is missing", 'a category lists its words, mild to worst: words = ["none", "focal"]'
+        )
+    for charted, word in reader.table.get("word_aliases", {}).items():
+        if word not in words:
+            raise reader.fail(
+                "word_aliases", f"`{charted}` means `{word}`, which is no word of it", f"one of {words}"
+            )
+    low, high = plausible.number("at_least"), plausible.number("at_most")
+    if low is not None and high is not None and low > high:
+        raise plausible.fail("at_least", f"{low} is above at_most {high}", "swap them")
+
 
 def _limit(item: Mapping[str, Any], path: Path) -> Limit:
     reader = Reader(
@@ -135,13 +152,12 @@ def _limit(item: Mapping[str, Any], path: Path) -> Limit:
     )
 
 
-
 def _code(item: Mapping[str, Any], path: Path) -> Code:
     reader = Reader(
         item, f"{path}, code", ("system", "code", "unit", "word", "status", "reading", "note", "title")
     )
     return Code(
-        reader.text("system"),
+        reader.choice("system", SYSTEMS),
         reader.text("code"),
         reader.maybe_text("unit"),
         reader.maybe_text("word"),

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from typing import Any
 
 from tocsin.definitions.schema import (
     BOUNDS,
     FINDING_WORDS,
     FORMS,
+    METHODS,
+    OF_EVERY,
     REFERENCES,
     ROW_WORDS,
+    WORDS_OF,
     DefinitionError,
     Finding,
     Row,
@@ -23,6 +27,10 @@ class Reader:
     """Takes the keys of one TOML table, one by one, and refuses what is left over."""
 
     def __init__(self, table: Mapping[str, Any], where: str, allowed: Iterable[str]) -> None:
+        if not isinstance(table, Mapping):
+            raise DefinitionError(
+                f"{where}: is {table!r}, not a table of keys\n  fix: write it as {{ key = value }}"
+            )
         self.table = table
         self.where = where
         self.allowed = tuple(allowed)
@@ -53,7 +61,7 @@ class Reader:
         value = self.table.get(key)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
             raise self.fail(key, f"is {value!r}, not a number", f"{key} = 1.5")
         return float(value)
 
@@ -63,6 +71,20 @@ class Reader:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self.fail(key, f"is {value!r}, not a list of names", f'{key} = ["a", "b"]')
         return tuple(value)
+
+    def weight(self) -> float:
+        """A term's weight, 1 where none is given."""
+        value = self.number("weight")
+        if value is not None and value <= 0:
+            raise self.fail("weight", f"is {value}", "weight = 0.5")
+        return 1.0 if value is None else value
+
+    def hours(self, key: str) -> float | None:
+        """A number of hours above 0."""
+        value = self.number(key)
+        if value is not None and value <= 0:
+            raise self.fail(key, f"is {value}", f"{key} = 24")
+        return value
 
     def flag(self, key: str) -> bool:
         value = self.table.get(key, False)
@@ -77,13 +99,19 @@ class Reader:
             raise self.fail(key, f"is `{value}`{near(value, options)}", f"one of: {', '.join(options)}")
         return value
 
+    def words(self, key: str, inner: str) -> str:
+        """The text under `inner` in the table under `key`."""
+        value = self.table[key][inner]
+        if not isinstance(value, str):
+            raise self.fail(key, f"`{inner}` is {value!r}, not the name of a finding", f'{inner} = "fever"')
+        return value
+
     def prose(self, key: str = "reading") -> str:
         """Free text: a string, or a table of strings joined in order."""
         value = self.table.get(key, "")
         if isinstance(value, Mapping):
             return " ".join(f"{name}: {text}" for name, text in value.items())
         return self.text(key, "")
-
 
 
 def read_finding(name: str, table: Mapping[str, Any], where: str) -> Finding:
@@ -96,7 +124,7 @@ def read_finding(name: str, table: Mapping[str, Any], where: str) -> Finding:
         form = "rule"
     op, bound, reference = _bound(reader, table)
     terms = tuple(
-        Term(term.text("measure"), term.text("unit"), term.number("weight") or 1.0)
+        Term(term.text("measure"), term.text("unit"), term.weight())
         for term in (
             Reader(item, f"{reader.where}, weighted_sum", ("measure", "unit", "weight"))
             for item in table.get("weighted_sum", ())
@@ -115,27 +143,26 @@ def read_finding(name: str, table: Mapping[str, Any], where: str) -> Finding:
         one_of=reader.names("one_of"),
         new_since_baseline=reader.flag("new_since_baseline"),
         unit=reader.maybe_text("unit"),
-        method=reader.maybe_text("method"),
+        method=reader.choice("method", METHODS) if "method" in table else None,
         terms=terms,
         all=reader.names("all"),
         any=reader.names("any"),
         none=reader.names("none"),
-        hold_hours=reader.number("hold_hours"),
-        within_hours=reader.number("within_hours"),
-        for_hours=reader.number("for_hours"),
+        hold_hours=reader.hours("hold_hours"),
+        within_hours=reader.hours("within_hours"),
+        for_hours=reader.hours("for_hours"),
         bridge_hours=reader.number("bridge_hours") or 0.0,
         until_then=reader.choice("until_then", ("no", "possible"), "no"),
-        confirmed_within_hours=reader.number("confirmed_within_hours"),
+        confirmed_within_hours=reader.hours("confirmed_within_hours"),
         or_with=reader.names("or_with"),
         if_missing=reader.choice("if_missing", ("unknown", "no", "yes"), "unknown"),
         after=reader.maybe_text("after"),
         until_quiet=reader.maybe_text("until_quiet"),
-        quiet_hours=reader.number("quiet_hours"),
+        quiet_hours=reader.hours("quiet_hours"),
         reading=reader.prose(),
     )
     _require(finding, reader)
     return finding
-
 
 
 def _bound(reader: Reader, table: Mapping[str, Any]) -> tuple[str | None, float | str | None, str | None]:
@@ -159,10 +186,26 @@ def _bound(reader: Reader, table: Mapping[str, Any]) -> tuple[str | None, float 
     return said[0], reader.number(said[0]), reference
 
 
-
 def _require(finding: Finding, reader: Reader) -> None:
     """Refuse combinations of words that would not mean anything."""
     form = finding.form
+    for key in reader.table:
+        if key not in WORDS_OF[form] and key not in OF_EVERY:
+            said = next(word for word in FORMS if word in reader.table)
+            raise reader.fail(
+                key, f"means nothing beside `{said}`", f"give it a finding of its own, or drop `{key}`"
+            )
+    references = [key for key in (*REFERENCES, "worse_than_baseline") if key in reader.table]
+    bounds = [key for key in (*BOUNDS, "one_of") if key in reader.table]
+    if form == "measure" and len(references) + len(bounds) > 1:
+        raise reader.fail(
+            (references + bounds)[1], "is a second comparison", "one a finding; join two with `all`"
+        )
+    for key in ("bridge_hours", "until_then"):
+        if key in reader.table and finding.for_hours is None:
+            raise reader.fail(key, "needs `for_hours`", "for_hours = 3")
+    if form == "given" and finding.op and finding.within_hours is None:
+        raise reader.fail("at_least", "needs `within_hours`", "within_hours = 24")
     if form == "measure" and finding.op is None and not finding.one_of:
         raise reader.fail("measure", "has no bound", f"one of {', '.join((*BOUNDS, 'one_of', *REFERENCES))}")
     if form in ("weighted_sum", "count_of") and finding.op is None:
@@ -184,7 +227,6 @@ def _require(finding: Finding, reader: Reader) -> None:
         raise reader.fail(
             "if_missing", f'= "{finding.if_missing}" needs a `reading`', "say why silence means that"
         )
-
 
 
 def read_row(table: Mapping[str, Any], where: str) -> Row:

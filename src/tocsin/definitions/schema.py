@@ -57,6 +57,35 @@ FINDING_WORDS = (
     "source",
     "locator",
 )
+#: The words each form understands, besides those of every finding; any other would be silently ignored.
+MEMORY = ("within_hours", "for_hours", "bridge_hours", "until_then")
+WORDS_OF = {
+    "measure": (
+        *BOUNDS,
+        *REFERENCES,
+        *MEMORY,
+        "measure",
+        "one_of",
+        "worse_than_baseline",
+        "new_since_baseline",
+        "unit",
+        "method",
+        "hold_hours",
+        "confirmed_within_hours",
+        "or_with",
+        "if_missing",
+    ),
+    "given": ("given", "within_hours", "at_least", "one_of"),
+    "charted": ("charted", "within_hours"),
+    "ever": ("ever", "after", "until_quiet", "quiet_hours"),
+    "weighted_sum": (*BOUNDS, *MEMORY, "weighted_sum"),
+    "count_of": (*BOUNDS, *MEMORY, "count_of"),
+    "first_known": (*MEMORY, "first_known", "confirmed_within_hours", "or_with"),
+    "rule": (*MEMORY, "all", "any", "none", "confirmed_within_hours", "or_with"),
+}
+OF_EVERY = ("title", "reading", "source", "locator")
+METHODS = ("arterial", "cuff", "core", "oral", "axillary", "tympanic", "temporal", "skin", "dosing")
+FATAL_WORDS = ("crs", "icans", "other", "unknown")
 ROW_WORDS = ("grade", "all", "any", "none", "possible", "ambiguous", "title", "reading")
 
 
@@ -64,10 +93,8 @@ class TocsinError(ValueError):
     """Any error a user can cause and mend; its text says where, what, why and the fix."""
 
 
-
 class DefinitionError(TocsinError):
     """A definition that cannot be trusted: nothing is graded with it."""
-
 
 
 def near(word: str, words: Iterable[str]) -> str:
@@ -78,7 +105,6 @@ def near(word: str, words: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
     return f"; did you mean `{close[0]}`?" if close else ""
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +118,6 @@ class Code:
     status: str | None = None
 
 
-
 @dataclass(frozen=True, slots=True)
 class Limit:
     """One age band of a limit: below `below + plus_per_year * age` is low; ages in years."""
@@ -101,7 +126,6 @@ class Limit:
     age_below: float
     below: float
     plus_per_year: float = 0.0
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +167,6 @@ class Measure:
     raw: Mapping[str, Any] = field(default_factory=dict)
 
 
-
 @dataclass(frozen=True, slots=True)
 class Term:
     """One term of a weighted sum: `weight` times the rate of `measure` in `unit`."""
@@ -151,7 +174,6 @@ class Term:
     measure: str
     unit: str
     weight: float
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +217,6 @@ class Finding:
         return (*own, *self.all, *self.any, *self.none, *self.or_with, *extra)
 
 
-
 @dataclass(frozen=True, slots=True)
 class Row:
     """One rung of a scale. `possible` rows raise `up_to` only; `ambiguous` says why it is open."""
@@ -210,7 +231,6 @@ class Row:
     reading: str = ""
 
 
-
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """A criterion only a person can state; it defaults to no and is asked for while `when` may hold."""
@@ -219,7 +239,6 @@ class Judgement:
     grade: int
     asks: str
     when: str
-
 
 
 @dataclass(frozen=True, slots=True)
