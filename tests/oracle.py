@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache, cached_property
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -59,7 +59,7 @@ class Reading(NamedTuple):
 
     at: int
     span: Span
-    end: int | None
+    ends: tuple[int | None, ...]
     method: str
     on_default_limit: bool
     unusable: bool
@@ -101,13 +101,21 @@ def started_and_stopped(row: dict[str, Any], lib: Library) -> dict[str, Any]:
     return row
 
 
+def lapse(reading: Reading, hours: float | None) -> tuple[float, bool]:
+    """When a reading stops standing by itself, and whether the chart said so (the later of tied rows)."""
+    hold = math.inf if hours is None else reading.at + quarters(hours)
+    return max((hold, False) if end is None else (float(end), True) for end in reading.ends)
+
+
 class Course:
     """One patient under one scale."""
 
     def __init__(
-        self, patient: str, rows: list[dict[str, Any]], scale: Scale, lib: Library, as_of: datetime | None
+        self, patient: str, rows: list[dict[str, Any]], scale: Scale, lib: Library, as_of: datetime | None,
+        at_least: int = 0,
     ) -> None:
-        self.patient, self.scale, self.lib = patient, scale, lib
+        self.patient, self.scale, self.lib, self.at_least = patient, scale, lib, at_least
+        self.known_at = as_of
         deaths = [row["time"] for row in rows if row["measure"] == "death"]
         self.death_time = min(deaths, default=None)
         if self.death_time is not None:
@@ -157,7 +165,7 @@ class Course:
 
         last = max(self.place(time) for row in self.rows for time in (row["time"], row.get("end")) if time)
         end = last + max([quarters(24), *(reach(name) for name in self.roots)]) + 2
-        return max(end, (self.as_of or 0) + 1)
+        return max(end, (self.as_of or 0) + 1, self.at_least)
 
     @cached_property
     def roots(self) -> list[str]:
@@ -244,16 +252,11 @@ class Course:
         high = pick(spans, key=lambda span: span.high_key)
         worst = max(rank(span, measure) for span in spans)
         ruling = [item for item in tied if rank(item[0], measure) == worst]
-        end = None
-        if measure.kind == "infusion":
-            none = at + quarters(measure.hold_hours or 24.0)
-            said = [row["end"] for _, _, row in ruling]
-            ends = [(none, False) if stop is None else (self.place(stop), True) for stop in said]
-            end = max(ends)[0] if max(ends)[1] else None
+        said = [None if row.get("end") is None else self.place(row["end"]) for _, _, row in ruling]
         return Reading(
             at,
             Span(low.low, high.high, low.low_open, high.high_open),
-            end,
+            tuple(None if end is not None and end <= at else end for end in said),
             min(row.get("method") or "" for _, _, row in ruling),
             any(default for _, default, _ in ruling),
             any(row.get("text") == "unusable" for _, _, row in ruling),
@@ -287,21 +290,19 @@ class Course:
         if latest < 0:
             return NOT_RUNNING if infusion else MISSING
         reading = readings[latest]
-        if infusion and reading.end is not None:
-            return latest if i < reading.end else NOT_RUNNING
-        if hours is not None and i >= reading.at + quarters(hours):
+        end, said = lapse(reading, hours)
+        if i >= end:
             if infusion:
-                return NOT_RUNNING if reading.span == STOPPED else LAPSED
+                return NOT_RUNNING if said or reading.span == STOPPED else LAPSED
             return MISSING
         if measure.held_with and any(reading.at < change <= i for change in self._changes(measure.held_with)):
             return MISSING
         return latest
 
     def _changes(self, device: str) -> list[int]:
-        readings = self.channel(device)
-        return [
-            later.at for former, later in pairwise(readings) if former.span != later.span
-        ]
+        """Instants at which the device is another than before; what is not one certain word is skipped."""
+        certain = [reading for reading in self.channel(device) if reading.span.low == reading.span.high]
+        return [later.at for former, later in pairwise(certain) if former.span != later.span]
 
     def baseline(self, name: str, method: str | None, reference: str | None) -> Span | None:
         """What the channel was before the first dose; None where nothing in the window says so."""
@@ -662,7 +663,12 @@ class Course:
 
     def intervals(self, until: datetime | None) -> list[Interval]:
         changes = [i for i in range(1, self.size) if self.patterns[i] != self.patterns[i - 1]]
-        stop = changes[-1] if changes else None
+        changes += [i for i in self.turns if i > 0]
+        stop = max(changes, default=None)
+        windows = [end + 2 for _, end in self.doses if end is not None]
+        if stop is None and max(windows, default=0) > self.size:
+            longer = Course(self.patient, self.rows, self.scale, self.lib, self.known_at, max(windows))
+            return longer.intervals(until)
         death = None if self.death_time is None else self.place(self.death_time)
         fatal = death is not None and any(
             row["measure"] == "death" and row.get("text") == self.scale.fatal
@@ -674,7 +680,7 @@ class Course:
             stop = death
         runs: list[list[Any]] = []
         upper = self.size if stop is None else stop
-        for i in range(1 if stop is None else upper):
+        for i in range(upper):
             state = self.state(i)
             if runs and runs[-1][2] == state:
                 runs[-1][1] = i + 1
@@ -694,6 +700,24 @@ class Course:
             if finish is None or start < finish:
                 out.append((self.patient, start, finish, *state))
         return out
+
+    @cached_property
+    def turns(self) -> set[int]:
+        """Where a reading that a finding looks at, and that does not stand for ever, is charted or lapses."""
+        found: set[int] = set()
+        for finding in (self.scale.findings[name] for name in self.reachable):
+            channels = [(term.measure, None, None, term.unit) for term in finding.terms]
+            if finding.form == "measure":
+                channels = [(finding.measure or "", finding.method, finding.reference, finding.unit)]
+            for channel in channels:
+                hours = self.lib.measure(channel[0]).hold_hours
+                hours = hours if finding.hold_hours is None else finding.hold_hours
+                readings = self.channel(*channel)
+                for reading, after in zip_longest(readings, readings[1:]):
+                    end = lapse(reading, hours)[0]
+                    if end < math.inf:
+                        found |= {reading.at, int(end if after is None else min(end, after.at))}
+        return found
 
     @cached_property
     def limited_by_age(self) -> bool:
@@ -764,19 +788,23 @@ class Course:
         return found
 
     @cached_property
-    def watched(self) -> list[tuple[str, list[int], list[Reading], int]]:
-        """(flag, standing, readings, least age) of every reading that can raise a flag."""
-        found = []
+    def watched(self) -> list[tuple[str, list[int], dict[int, int]]]:
+        """(flag, which reading stands, reading to the instant from which it raises the flag)."""
+        found: list[tuple[str, list[int], dict[int, int]]] = []
         for finding in (self.scale.findings[name] for name in self.reachable):
             if finding.form == "measure":
                 channel = (finding.measure or "", finding.method, finding.reference, finding.unit)
-                standing = self.standing(*channel, finding.hold_hours)
-                found.append(("default-limits", standing, self.channel(*channel), 0))
-            if finding.form in ("measure", "weighted_sum"):
-                for name in measures_of(finding, self.lib):
-                    stale = self.lib.measure(name).stale_hours
-                    if self.lib.measure(name).kind == "infusion" and stale is not None:
-                        found.append(("stale", self.standing(name), self.channel(name), quarters(stale)))
+                since = {k: read.at for k, read in enumerate(self.channel(*channel)) if read.on_default_limit}
+                found.append(("default-limits", self.standing(*channel, finding.hold_hours), since))
+            for name in measures_of(finding, self.lib) if finding.form in ("measure", "weighted_sum") else ():
+                measure = self.lib.measure(name)
+                if measure.kind == "infusion" and measure.stale_hours is not None:
+                    late = quarters(measure.stale_hours)
+                    since = {
+                        k: read.at + late for k, read in enumerate(self.channel(name))
+                        if compare(read.span, "above", 0.0) == YES and not lapse(read, measure.hold_hours)[1]
+                    }
+                    found.append(("stale", self.standing(name), since))
         return [item for item in found if item[2]]
 
     @property
@@ -791,15 +819,8 @@ class Course:
             flags.add("no-trigger")
         elif all(end is not None and i >= end for end in windows):
             flags.add("outside-window")
-        for flag, standing, readings, least in self.watched:
-            if standing[i] < 0:
-                continue
-            reading = readings[standing[i]]
-            running = reading.end is None and compare(reading.span, "above", 0.0) == YES
-            if (
-                (flag == "default-limits" and reading.on_default_limit)
-                or (flag == "stale" and running and i - reading.at >= least)
-            ):
+        for flag, standing, since in self.watched:
+            if i >= since.get(standing[i], self.size):
                 flags.add(flag)
         if self.limited_by_age and self._age(i) is None:
             flags.add("adult-assumed")

@@ -36,8 +36,6 @@ ATTRIBUTIONS = (
     "fever=crs", "hypotension=crs", "hypoxia=crs", "organ=crs", "neurotoxicity=crs",
 )
 AGES = (0.05, 0.08, 0.5, 1.0, 4.0, 5.0, 9.5, 10.0, 11.5, 12.0, 17.0, 18.0, 40.0, 67.0)
-#: Kinds whose rows may carry an `end`.
-LASTING = ("infusion", "event", "word")
 Fact = dict[str, Any]
 
 
@@ -163,10 +161,7 @@ def dressed(rng: np.random.Generator, fact: Fact, at: int, lib: Library) -> Fact
         fact["method"] = str(rng.choice(["oral", "axillary"]))
     if fact["measure"] in ("systolic-bp", "mean-bp") and rng.random() < 0.5:
         fact["method"] = str(rng.choice(["arterial", "cuff"]))
-    if kind == "infusion":
-        weight = WEIGHTS[int(rng.integers(len(WEIGHTS)))] if rng.random() < 0.1 else 70.0
-        fact["weight"] = weight
-    longest = {"infusion": 0.45, "event": 0.15, "word": 0.3}.get(kind, 0.0)
+    longest = {"infusion": 0.45, "event": 0.15, "word": 0.3}.get(kind, 0.04)
     if fact["measure"] != "death" and fact.get("text") not in ("push", "absent") and rng.random() < longest:
         fact["until"] = at + int(rng.choice(GAPS[2:]))
     if rng.random() < 0.06:
@@ -198,13 +193,13 @@ def course(rng: np.random.Generator, pal: Palette) -> list[Fact]:
         first = some("norepinephrine", "dopamine")
         second = some("epinephrine", "phenylephrine", "vasopressin")
         rate = {"norepinephrine": 20 / 70, "dopamine": 10.0}[first]
-        facts.append({"measure": first, "value": some(0.05, rate), "at": start, "weight": some(70.0, None)})
+        facts.append({"measure": first, "value": some(0.05, rate), "at": start})
         if rng.random() < 0.7:
             until = start + some(4, 11, 12, 13, 96, 97)
             facts.append({"measure": first, "value": some(0.0, None), "at": until})
         if rng.random() < 0.5:
             facts.append({
-                "measure": second, "value": 0.04, "at": start + some(0, 3, 8), "weight": 70.0,
+                "measure": second, "value": 0.04, "at": start + some(0, 3, 8),
                 "until": start + some(8, 12, 13, 14, 30),
             })
     if rng.random() < 0.6:
@@ -233,7 +228,7 @@ def random_facts(rng: np.random.Generator, pal: Palette, patient: str, size: int
     times += [fact["at"] for fact in facts]
     names = [str(name) for name in rng.choice(pal.names, size=int(rng.integers(1, 9)))]
     if rng.random() < 0.5:
-        names = names[:3] + [str(rng.choice(["attribution", *THERAPIES, *MASKING, "oxygen-device", "age"]))]
+        names = [*names[:3], str(rng.choice(["attribution", *THERAPIES, *MASKING, "age", names[0]]))]
     for _ in range(int(rng.integers(1, size))):
         if rng.random() < 0.45:
             gaps = GAPS if rng.random() < 0.97 else LONG_GAPS
@@ -248,8 +243,12 @@ def random_facts(rng: np.random.Generator, pal: Palette, patient: str, size: int
         facts.append({"measure": "heart-rate", "value": 80.0, "at": times[0]})
     deaths = [fact["at"] for fact in facts if fact["measure"] == "death"]
     facts = [fact for fact in facts if fact["measure"] != "death" or fact["at"] == min(deaths)]
+    weight = WEIGHTS[int(rng.integers(len(WEIGHTS)))]
+    lost = {at for at in times if rng.random() < 0.1}
     for k, fact in enumerate(facts):
         fact.update(patient_id=patient, source=f"chart:{k}")
+        if pal.lib.measure(fact["measure"]).kind == "infusion":
+            fact["weight"] = None if fact["at"] in lost else weight
     extra: list[Fact] = []
     for fact in facts:
         chance = rng.random()
@@ -305,7 +304,7 @@ def tables(
     row = st.builds(
         lambda kind, at, until, known, who, method: {
             "measure": kind[0], **kind[1], "at": at, "patient_id": f"p{who}", "weight": 70.0,
-            "until": at + until if until and pal.lib.measure(kind[0]).kind in LASTING else None,
+            "until": at + until if until else None,
             "known": None if known is None else at + known,
             "method": method if kind[0] in ("temperature", "systolic-bp") else None,
         },
