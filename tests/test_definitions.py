@@ -322,3 +322,57 @@ def test_an_unknown_name_is_answered_with_the_near_one(ask, wanted):
 
 def test_nothing_near_is_nothing_said():
     assert near("xyz", ["temperature"]) == ""
+
+
+HOT = 'measure = "temperature"\nat_least = 38.0\nunit = "Cel"'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (HOT, f'{HOT}\ngiven = ["tocilizumab"]', "`given` means nothing beside `measure`"),
+        (HOT, f'{HOT}\nall = ["hot"]', "`all` means nothing beside `measure`"),
+        (HOT, 'all = ["a"]\nat_least = 2', "`at_least` means nothing beside `all`"),
+        (HOT, 'charted = ["spo2"]\nwithin_hours = 2\nat_least = 2', "`at_least` means nothing"),
+        (HOT, f"{HOT}\nbridge_hours = 2", "`bridge_hours` needs `for_hours`"),
+        (HOT, f'{HOT}\nuntil_then = "possible"', "`until_then` needs `for_hours`"),
+        (HOT, 'given = ["tocilizumab"]\nat_least = 2', "`at_least` needs `within_hours`"),
+        (HOT, 'measure = "alt"\ntimes_uln = { above = 2 }\ntimes_lln = { below = 1 }', "second comparison"),
+        (HOT, 'measure = "oxygen-device"\nat_least = 3', "holds words, not numbers"),
+        (HOT, 'measure = "chills"\nat_least = 1', "no value to compare"),
+        (HOT, 'measure = "temperature"\none_of = ["hot"]', "`temperature` has none"),
+        (HOT, 'measure = "temperature"\nbelow = "age-limit"', "no [[limit]] by age"),
+        ("38.0", "nan", "not a number"),
+        ('\nunit = "Cel"', "", "has no `unit`"),
+        ('unit = "Cel"', 'unit = "Cel"\nwithin_hours = 0', "`within_hours` is 0.0"),
+        ('unit = "Cel"', 'unit = "Cel"\nhold_hours = -4', "`hold_hours` is -4.0"),
+        ('unit = "Cel"', 'unit = "Cel"\nmethod = "corre"', "did you mean `core`?"),
+        ('outcome = "crs"', 'outcome = "crs"\nfatal = "csr"', "did you mean `crs`?"),
+        ("[[row]]", '[finding.cold]\nmeasure = "temprature"\nbelow = 36\n\n[[row]]',
+         "did you mean `temperature`?"),
+        ("[[row]]", '[flag]\nwarm = ["hot"]\n\n[[row]]', "not the name of a finding"),
+        ("[[row]]", '[[judgement]]\nid = "a"\nasks = "b"\nwhen = "hot"\n\n[[row]]', "1 to 4"),
+        ("[[row]]", '[[example]]\nname = "a"\ngivn = []\ngrade = 1\n\n[[row]]', "did you mean `given`?"),
+        (f"[finding.hot]\n{HOT}", "[finding]\nhot = 3", "not a table"),
+    ],
+)
+def test_a_word_that_would_mean_nothing_is_refused(tmp_path, old, new, said):
+    """Silently dropped, it would leave a rule weaker than its author believes."""
+    assert old in SCALE
+    with pytest.raises(DefinitionError) as error:
+        site(tmp_path, SCALE.replace(old, new)).scale("site-scale")
+    assert said in str(error.value)
+    assert "site-scale.toml" in str(error.value)
+
+
+@pytest.mark.parametrize("unit", ["Cle", "mm[Hg]", "[degF]"])
+def test_a_bound_is_stated_in_the_unit_the_measure_is_kept_in(tmp_path, unit):
+    """100.4 [degF] would otherwise be compared with degrees Celsius."""
+    lib = site(tmp_path, SCALE.replace('unit = "Cel"', f'unit = "{unit}"'))
+    with pytest.raises(DefinitionError, match="state the bound in `Cel`"):
+        grade_table(patient("0 h temperature 38 Cel"), "site-scale", lib=lib)
+
+
+@pytest.mark.parametrize("text", ["\ufeff" + SCALE, SCALE.replace("\n", "\r\n")])
+def test_a_file_saved_by_a_windows_editor_is_read(tmp_path, text):
+    assert site(tmp_path, text).scale("site-scale").rows
