@@ -86,7 +86,7 @@ def read_scale(path: Path, library: Library) -> Scale:
         version=reader.text("version", ""),
     )
     if not scale.source:
-        raise reader.fail("source", "is missing", 'a key of references.bib, or the paper: source = ["lee2019"]')
+        raise reader.fail("source", "is missing", 'name the paper: source = ["lee2019"]')
     used = _check(scale, path, library, table.get("finding", {}))
     for name in sorted(used):
         digest.update(library.measure(name).id.encode() + _file_of(library, name).read_bytes())

@@ -118,6 +118,8 @@ def read(
             s.channel[c].time = t
             s.channel[c].low = a
             s.channel[c].high = b
+            s.channel[c].top_low = a
+            s.channel[c].top_high = b
             s.channel[c].method = method
             s.channel[c].due = due
             s.channel[c].ended = ended
@@ -135,17 +137,19 @@ def merge(
     p: Any, s: Any, c: int, a: float, b: float, method: int, due: int, ended: int, default: int
 ) -> None:
     """A second reading at the same instant: keep the worst of the two."""
+    top_low, top_high = s.channel[c].top_low, s.channel[c].top_high
+    same = a == top_low and b == top_high
     if p.channel[c].worse > 0:
-        better = a > s.channel[c].low or (a == s.channel[c].low and b > s.channel[c].high)
-        same = a == s.channel[c].low and b == s.channel[c].high
+        better = a > top_low or (a == top_low and b > top_high)
         s.channel[c].low = max(s.channel[c].low, a)
         s.channel[c].high = max(s.channel[c].high, b)
     else:
-        better = b < s.channel[c].high or (b == s.channel[c].high and a < s.channel[c].low)
-        same = a == s.channel[c].low and b == s.channel[c].high
+        better = b < top_high or (b == top_high and a < top_low)
         s.channel[c].low = min(s.channel[c].low, a)
         s.channel[c].high = min(s.channel[c].high, b)
     if better:
+        s.channel[c].top_low = a
+        s.channel[c].top_high = b
         s.channel[c].method = method
         s.channel[c].due = due
         s.channel[c].ended = ended

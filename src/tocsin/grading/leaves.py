@@ -73,7 +73,7 @@ def compare(op: int, low: float, high: float, cut: float, mask: int) -> int:
     >>> compare(AT_LEAST, 38.0, 38.0, 38.0, 0), compare(ABOVE, 6.0, 6.0, 6.0, 0)
     (2, 0)
     """
-    slack = 1e-9 * abs(cut)
+    slack = 0.0 if math.isinf(cut) else 1e-9 * abs(cut)
     if op == AT_LEAST:
         return 2 if low >= cut - slack else (1 if high >= cut - slack else 0)
     if op == ABOVE:
@@ -235,15 +235,12 @@ def total(p: Any, s: Any, n: int) -> int:
     """A weighted sum of rates against its bound."""
     low = 0.0
     high = 0.0
-    before = False
     for i in range(p.node[n].kids_from, p.node[n].kids_to):
         c = p.index[i]
-        low += p.weight[i] * s.channel[c].low
+        if not s.channel[c].before:  # a rate from before the first dose may be anything up to itself
+            low += p.weight[i] * s.channel[c].low
         high += p.weight[i] * s.channel[c].high
-        if s.channel[c].before and s.channel[c].high > 0.0:
-            before = True
-    code = compare(p.node[n].compare, low, high, p.node[n].cut, 0)
-    return 1 if before and code == 2 and p.node[n].category >= 0 else code
+    return compare(p.node[n].compare, low, high, p.node[n].cut, 0)
 
 
 def update_leaves(p: Any, s: Any, t: int) -> None:

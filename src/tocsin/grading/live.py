@@ -58,7 +58,7 @@ class Patient:
     emitted: int = 0
     clock: int = op.NONE
     pending: int = op.NONE
-    dead: int = -1
+    dead: int = 0
 
     def append(self, row: Row, place: int | None = None) -> None:
         """Keep a row, in front of place `place` or last."""
@@ -103,7 +103,8 @@ class Live:
         if patient is None:
             patient = self.patients[who] = self._new()
         t = row.time
-        if t < patient.clock or (t == patient.clock and patient.pending != t):
+        settled = patient.pending != t or patient.dead
+        if t < patient.clock or (t == patient.clock and settled):
             patient.append(row, bisect_right(patient.rows.time, t))
             self._replay(patient)
             return
@@ -128,9 +129,9 @@ class Live:
             patient = self._copy(patient)
             self._lapses(patient, horizon)
             state, out, emitted = patient.state, patient.out, patient.emitted
-        if patient.dead < 0:
+        if not patient.dead:
             state.g[op.CUT] = horizon
-            emitted = close(self.program, state, op.NONE if now is None else horizon, 0, -1, out, emitted)
+            emitted = close(self.program, state, op.NONE if now is None else horizon, 0, 0, out, emitted)
             state.g[op.CUT] = op.INF
         kept = out[:emitted]
         kept = kept[kept[:, 2] < horizon]
@@ -154,7 +155,7 @@ class Live:
         return twin
 
     def _replay(self, patient: Patient) -> None:
-        patient.clock, patient.pending, patient.emitted, patient.dead = op.NONE, op.NONE, 0, -1
+        patient.clock, patient.pending, patient.emitted, patient.dead = op.NONE, op.NONE, 0, 0
         self._run(patient)
 
     def _run(self, patient: Patient) -> None:
@@ -169,24 +170,20 @@ class Live:
         elif t > patient.pending:
             self._settle(patient)
             self._lapses(patient, t)
-        if patient.dead >= 0:
+        if patient.dead:
             return
         if patient.pending != t and patient.state.g[op.NEXT] <= t:
             machine.lapse(self.program, patient.state, t)
         patient.clock = patient.pending = t
         if take(self.program, patient.state, patient.rows, i):
-            self._die(patient, t, i)
+            self._die(patient, t)
 
-    def _die(self, patient: Patient, t: int, i: int) -> None:
-        """A death ends the record; of several words at one instant the gravest counts."""
-        same = [
-            j
-            for j in range(i + 1)
-            if patient.rows.time[j] == t and self._kind(patient.rows.measure[j]) == op.DEATH
-        ]
-        if patient.dead >= 0:
-            return
-        patient.dead = max(patient.rows.text[j] for j in same)
+    def _die(self, patient: Patient, t: int) -> None:
+        """A death ends the record; several words at one instant count together."""
+        rows = patient.rows
+        for j, at in enumerate(rows.time):
+            if at == t and self._kind(rows.measure[j]) == op.DEATH:
+                patient.dead |= 1 << rows.text[j]
         patient.emitted = close(self.program, patient.state, t, 0, patient.dead, patient.out, patient.emitted)
 
     def _kind(self, measure: int) -> int:
@@ -195,7 +192,7 @@ class Live:
     def _settle(self, patient: Patient) -> None:
         """Decide the pending instant."""
         t = patient.pending
-        if t == op.NONE or patient.dead >= 0:
+        if t == op.NONE or patient.dead:
             return
         state, rows = patient.state, patient.rows
         if state.g[op.DOSE_NOW]:
@@ -209,7 +206,7 @@ class Live:
     def _lapses(self, patient: Patient, before: int) -> None:
         """Let happen what lapses before `before`."""
         state = patient.state
-        while patient.dead < 0 and state.g[op.NEXT] < before:
+        while not patient.dead and state.g[op.NEXT] < before:
             t = state.g[op.NEXT]
             machine.lapse(self.program, state, t)
             patient.emitted = machine.settle(self.program, state, t, 0, patient.out, patient.emitted)

@@ -221,18 +221,18 @@ def grade_patient(
         if s.g[NEXT] <= t:
             lapse(p, s, t)
         now = i
-        dead = -1
+        dead = 0
         while i < stop and rows.time[i] == t:
             if take(p, s, rows, i):
-                dead = max(dead, rows.text[i])
+                dead |= 1 << rows.text[i]
             i += 1
-        if dead >= 0:
+        if dead:
             return close(p, s, t, patient, dead, out, emitted)
         if s.g[DOSE_NOW]:
             median_baselines(p, s, t, rows, first, now, scratch)
             last_baselines(p, s, t)
         emitted = settle(p, s, t, patient, out, emitted)
-    return close(p, s, until if extend else NONE, patient, -1, out, emitted)
+    return close(p, s, until if extend else NONE, patient, 0, out, emitted)
 
 
 def grade_all(

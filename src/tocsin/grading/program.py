@@ -41,7 +41,7 @@ WATCH = record("age_channel age_leaves* dose_leaves*")
 
 S_CHANNEL = record(
     "time held before method ended due default touched word seen last_time last_method",
-    "low high base_low base_high last_low last_high",
+    "low high top_low top_high base_low base_high last_low last_high",
 )
 S_NODE = record("value dirty due pulse mark")
 S_CATEGORY = record("before now time")

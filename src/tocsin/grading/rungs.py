@@ -151,7 +151,10 @@ def reasons(p: Any, s: Any, k: int, grade: int) -> tuple[int, int]:
 
 
 def close(p: Any, s: Any, t: int, patient: int, dead: int, out: Any, emitted: int) -> int:
-    """End every scale: at death (`dead` >= 0), at `t`, or (t = NONE) where its last finding changed."""
+    """End every scale: at death (`dead`, the bits of its words), at `t`, or where its last finding changed.
+
+    The last is meant by t = NONE.
+    """
     for c in range(len(p.channel)):
         for k in range(len(p.scale)):
             if p.channel[c].scales & (1 << k):
@@ -162,7 +165,7 @@ def close(p: Any, s: Any, t: int, patient: int, dead: int, out: Any, emitted: in
             emitted = emit(s, k, patient, s.scale[k].start, end, out, emitted)
         elif t == NONE and s.scale[k].grade >= 0 and end == s.g[STARTED]:
             emitted = emit(s, k, patient, s.scale[k].start, INF, out, emitted)
-        if dead >= 0 and p.scale[k].fatal == dead:
+        if p.scale[k].fatal >= 0 and dead & (1 << p.scale[k].fatal):
             s.scale[k].grade = 5
             s.scale[k].up_to = 5
             s.scale[k].ambiguous = 0
