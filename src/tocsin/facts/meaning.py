@@ -257,6 +257,7 @@ def word_plan(measure: Measure, text: str) -> WordPlan:
 
 def _attributed(text: str) -> WordPlan:
     category, found, cause = (part.strip() for part in text.partition("="))
+    category, cause = category.lower(), "crs" if cause.lower() == "crs" else cause
     if found and cause and category in CATEGORIES:
         return WordPlan(WORD, f"{category}={cause}")
     return WordPlan(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,14 +14,18 @@ from tocsin.definitions.schema import TocsinError
 from tocsin.facts import resolve
 from tocsin.grading import machine
 from tocsin.grading.compile import Compiled, compiled
+from tocsin.grading.compiled import grade_all, is_cached
 from tocsin.grading.intervals import empty, table
 from tocsin.grading.opcodes import INF
 from tocsin.grading.program import as_lists, new_state
 from tocsin.grading.rows import Rows, prepare
 from tocsin.grading.rungs import COLUMNS
 
-#: From this many rows on the compiled machine is used; below, waiting for it costs more than it saves.
+#: From this many rows on the compiled machine is used; below, loading it costs more than it saves.
 COMPILE_FROM = 300_000
+#: The same where it must first be compiled (about 20 CPU seconds, once for each computer and version):
+#: plain Python takes about 10 microseconds a row.
+COMPILE_ANEW_FROM = 2_000_000
 
 
 def grade(
@@ -32,13 +36,14 @@ def grade(
     until: datetime | None = None,
     as_of: datetime | None = None,
     engine: str | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> Iterator[pa.Table]:
     """Grade canonical facts under the scales named, all in one pass.
 
     `facts` is a table, or an iterable of record batches each holding whole patients. Yields tables of
     `intervals.SCHEMA`, one per batch. `until` cuts the answer; `as_of` answers as it would have been
     given then: facts recorded later are left out and the last state is carried to that instant.
-    `engine` forces "python" or "numba"; the answers are the same.
+    `engine` forces "python" or "numba"; the answers are the same. `notify` is told what takes long.
     """
     lib = lib or library()
     names = (scales,) if isinstance(scales, str) else tuple(scales)
@@ -46,7 +51,7 @@ def grade(
         raise TocsinError(f"no engine `{engine}`\n  fix: python or numba")
     program = compiled(names, lib)
     horizon = min(_micros(until), _micros(as_of))
-    seen = 0
+    seen, fast = 0, False
     for batch in _tables(facts):
         if not len(batch):
             continue
@@ -55,7 +60,11 @@ def grade(
         if not len(batch):
             continue
         seen += len(batch)
-        fast = engine == "numba" or (engine is None and seen >= COMPILE_FROM)
+        fast = fast or engine == "numba" or (engine is None and worth_compiling(seen))
+        if fast and notify is not None:
+            if not is_cached():
+                notify("compiling the machine, once for this computer (about half a minute)")
+            notify = None
         rows, starts, patients = prepare(batch, program, lib)
         out = run(program, rows, starts, horizon, as_of is not None, fast)
         yield table(out, patients, program)
@@ -69,9 +78,9 @@ def run(
     scales = len(program.scales)
     state = new_state(program.program, plain=not fast)
     if fast:
-        from tocsin.grading.compiled import grade_all
-
-        walk, tables, taken, first = grade_all(), program.program, rows, starts
+        # Arrow hands some columns on read-only, which to numba is another type: a compilation of its own.
+        writeable = Rows(*(np.require(column, requirements=("C", "W")) for column in rows))
+        walk, tables, taken, first = grade_all(), program.program, writeable, starts
     else:
         walk, tables = machine.grade_all, as_lists(program.program)
         taken, first = Rows(*(column.tolist() for column in rows)), starts.tolist()
@@ -82,6 +91,11 @@ def run(
         if emitted <= room:
             return out[:emitted]
         room = emitted
+
+
+def worth_compiling(rows: int) -> bool:
+    """Whether the compiled machine pays for this many rows; until it does, plain Python answers at once."""
+    return rows >= COMPILE_ANEW_FROM or (rows >= COMPILE_FROM and is_cached())
 
 
 def _tables(facts: Any) -> Iterator[pa.Table]:

@@ -66,8 +66,9 @@ class Compiler(Graph):
         for root in watched:
             for n in self.below(root):
                 self.nodes[n].scales |= 1 << k
-        for n in names.values():
-            self.nodes[n].named |= 1 << k
+        for name, n in names.items():
+            if scale.findings[name].form != "charted":
+                self.nodes[n].named |= 1 << k
 
     def flags(self, k: int, scale: Scale) -> list[tuple[str, int]]:
         """The flags of scale `k`: the engine's own, then the scale's."""

@@ -1,8 +1,8 @@
 """The same machine, compiled: the functions of `PARTS` under numba.
 
 The compiled code knows no definition, so a changed definition needs no new compilation. The cache on
-disk lies in a folder named by the hash of these sources and of numba's version: older code is never
-found again.
+disk lies in a folder named by the hash of these sources and of the versions of numba and Python: older
+code is never found again.
 """
 
 from __future__ import annotations
@@ -50,6 +50,11 @@ def cache_folder() -> Path:
     return Path(root) / f"machine-{digest.hexdigest()[:16]}"
 
 
+def is_cached() -> bool:
+    """Whether the machine has been compiled on this computer before."""
+    return any(cache_folder().rglob("*.nbi"))
+
+
 def _numba_version() -> str:
     from importlib.metadata import version
 
@@ -76,9 +81,13 @@ def grade_all() -> Callable[..., Any]:
                 if isinstance(function, FunctionType) and function.__module__ == part.__name__:
                     twin = FunctionType(function.__code__, compiled, name, function.__defaults__)
                     twin.__module__ = function.__module__
+                    # Only the entry is called from Python: the others need no doors of their own (a third
+                    # of the time to compile) and lie inside its file.
+                    entry = name == "grade_all"
                     compiled[name] = njit(
-                        cache=True, nogil=True, error_model="numpy", forceinline=name in INLINED, _nrt=False
-                    )(twin)
+                        cache=entry, nogil=True, error_model="numpy", forceinline=name in INLINED, _nrt=False,
+                        no_cpython_wrapper=not entry, no_cfunc_wrapper=not entry,
+                    )(twin)  # fmt: skip
         return compiled["grade_all"]  # type: ignore[no-any-return]
     finally:
         config.CACHE_DIR = before

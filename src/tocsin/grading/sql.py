@@ -15,8 +15,9 @@ import pyarrow as pa
 from tocsin.definitions.load import Library
 from tocsin.definitions.scale import measures_of
 from tocsin.definitions.schema import Row, Scale
+from tocsin.grading.sql_engines import SqlCannotSay
 from tocsin.grading.sql_findings import Findings
-from tocsin.grading.sql_readings import Chart, SqlCannotSay
+from tocsin.grading.sql_readings import Channel, Chart
 from tocsin.grading.sql_spans import FOREVER, Part, Spans, Table, neighbours, number, ordered, whole
 
 __all__ = ["SCHEMA", "SqlCannotSay", "grade"]
@@ -146,7 +147,7 @@ def _adds(row: Row) -> dict[str, str | int]:
 
 
 def _last_change(bench: Spans, chart: Chart, findings: Findings, names: list[str]) -> Table:
-    """(patient_id, last): the last instant after the first fact at which a finding changes."""
+    """(patient_id, last): the last instant after the first fact at which a finding or its reading changes."""
     moves = []
     for place, name in enumerate(names):
         steps = findings[name]
@@ -167,7 +168,29 @@ def _last_change(bench: Spans, chart: Chart, findings: Findings, names: list[str
     # Both records of a patient meet at the first dose: what ends and begins alike there is no change.
     net = named.group_by("patient_id", "f", "t").aggregate(lo=named.lo.sum(), hi=named.hi.sum())
     changed = net.filter((net.lo != 0) | (net.hi != 0))
-    return changed.group_by("patient_id").aggregate(last=changed.t.max())
+    turns = bench.keep(_turns(chart, findings, names))
+    last = ibis.union(changed.select("patient_id", "t"), turns, distinct=False)
+    return last.group_by("patient_id").aggregate(last=last.t.max())
+
+
+def _turns(chart: Chart, findings: Findings, names: list[str]) -> Table:
+    """(patient_id, t): where the readings looked at lapse or give way, those that stand for ever left out."""
+    channels: dict[Channel, None] = {}
+    for name in names:
+        finding = findings.scale.findings[name]
+        if finding.form == "measure":
+            channels[findings.verdicts.channel(finding)] = None
+        for term in finding.terms:
+            channels[Channel(term.measure, None, None, term.unit, finding.hold_hours)] = None
+    # The last record of a patient knows every fact.
+    keys = chart.keys.filter(chart.keys.u1 == FOREVER).select("k", "patient_id", "first")
+    found = [keys.select("patient_id", t="first")]
+    for channel in channels:
+        rows = chart.lapses(channel)
+        ends = rows.filter(rows.halt < FOREVER).select("k", t=ibis.least(rows.halt, rows.nxt))
+        found.append(ends.group_by("k").aggregate(t=ends.t.max()).join(keys, "k").select("patient_id", "t"))
+    every = ibis.union(*found, distinct=False)
+    return every.join(keys, "patient_id").filter(ibis._.t > ibis._["first"]).select("patient_id", "t")
 
 
 def _table(

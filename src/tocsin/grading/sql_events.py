@@ -8,7 +8,8 @@ import ibis
 
 from tocsin.definitions.scale import measures_of
 from tocsin.definitions.schema import Finding, Scale
-from tocsin.grading.sql_readings import Chart, cannot
+from tocsin.grading.sql_engines import cannot
+from tocsin.grading.sql_readings import Chart
 from tocsin.grading.sql_spans import FOREVER, Column, Part, Spans, Table, hours, next_marked, number, whole
 
 

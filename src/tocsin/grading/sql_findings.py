@@ -8,8 +8,9 @@ from typing import Any
 import ibis
 
 from tocsin.definitions.schema import Finding, Row, Scale
+from tocsin.grading.sql_engines import cannot
 from tocsin.grading.sql_events import Events
-from tocsin.grading.sql_readings import HUGE, Channel, Chart, cannot
+from tocsin.grading.sql_readings import HUGE, Channel, Chart
 from tocsin.grading.sql_spans import MINUTE, Column, Part, Spans, Table, hours, neighbours, number, whole
 from tocsin.grading.sql_verdicts import Verdicts, compare
 

@@ -10,14 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import ibis
-import ibis.expr.datatypes as dt
 
 from tocsin.definitions.load import Library
-from tocsin.definitions.schema import Finding, Measure, Scale, TocsinError
+from tocsin.definitions.schema import Measure
+from tocsin.grading.sql_engines import SqlCannotSay, micros
 from tocsin.grading.sql_spans import (
     FOREVER,
     Column,
@@ -37,19 +35,6 @@ HUGE = 1e300
 NEAR = 1e-9
 
 
-class SqlCannotSay(TocsinError):  # noqa: N818 - the name is what it tells
-    """A scale, or an engine, that this translation refuses by name."""
-
-
-def cannot(scale: Scale, finding: Finding, word: str) -> SqlCannotSay:
-    """The refusal of a word as this finding uses it."""
-    return SqlCannotSay(
-        f"scale `{scale.id}`, finding `{finding.id}`: SQL cannot say `{word}` as it is used here\n"
-        "  why: a grade that skipped the word would be another grade\n"
-        "  fix: grade this scale from Parquet without SQL"
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Channel:
     """What a finding reads: a measure, perhaps by one method, over a reference, in a unit, for a hold."""
@@ -59,34 +44,6 @@ class Channel:
     reference: str | None = None
     unit: str | None = None
     hold_hours: float | None = None
-
-
-@lru_cache(maxsize=1)
-def _clocks() -> dict[str, Any]:
-    """How each engine that the tests have executed turns an instant into microseconds since 1970."""
-    instant = dt.Timestamp(timezone="UTC")
-    micros = ibis.udf.scalar.builtin(_epoch_us, name="epoch_us", signature=((instant,), dt.int64))
-    part = ibis.udf.scalar.builtin(_date_part, name="date_part", signature=((dt.string, instant), dt.float64))
-    return {"duckdb": micros, "postgres": lambda time: (part("epoch", time) * 1e6).round().cast("int64")}
-
-
-def _epoch_us(time: Any) -> None:
-    """DuckDB's own; only its name and arguments are read here."""
-
-
-def _date_part(part: Any, time: Any) -> None:
-    """PostgreSQL's own; only its name and arguments are read here."""
-
-
-def micros(con: Any, time: Column) -> Column:
-    """An instant as microseconds since 1970, whatever the time zone of the session."""
-    if con.name not in _clocks():
-        raise SqlCannotSay(
-            f"the SQL engine `{con.name}` has not been tried\n"
-            "  why: an engine counts as supported only once its answers have been compared\n"
-            f"  fix: use one of {', '.join(sorted(_clocks()))}, or grade from Parquet without SQL"
-        )
-    return _clocks()[con.name](time.cast(dt.Timestamp(timezone="UTC")))
 
 
 def worded(text: Column, words: tuple[str, ...]) -> Column:
@@ -185,15 +142,26 @@ class Chart:
         wanted = rows.filter(rows.measure.isin(sorted(used | {"attribution"}))).drop("died")
         joined = wanted.join(self.keys, "patient_id")
         known = joined.filter((joined.dosed == 1) | (joined.t < joined.u1))
+        known = known.mutate(pre=number(known.t < known.u0)).drop("u0", "u1", "first", "died", "dosed")
+        infusions = [name for name in used if lib.measure(name).kind == "infusion"]
+        # An infusion that ends where it begins is a row of value 0.
+        push = known.text.fill_null("") == "push"
+        nothing = known.measure.isin(infusions) & (known.stop == known.t) & ~push
+        nothing = nothing.fill_null(False) if infusions else ibis.literal(False)
         self.facts = bench.keep(
-            known.mutate(pre=number(known.t < known.u0)).drop("u0", "u1", "first", "died", "dosed")
+            known.mutate(
+                value=ibis.ifelse(nothing, 0.0, known.value),
+                text=ibis.ifelse(nothing, ibis.null("string"), known.text),
+                stop=ibis.ifelse(nothing, ibis.null("int64"), known.stop),
+            )
         )
         self.rows = rows
 
     def readings(self, channel: Channel) -> Table:
         """One row per key and instant at which the channel was read, ties resolved; kept.
 
-        Columns k, t, low, low_open, high, high_open, method, pre, stop (an infusion's end, null if not said).
+        Columns k, t, low, low_open, high, high_open, method, pre, stop (the latest end charted,
+        or null) and unsaid (1 if one of the worst rows has no end).
         """
         if channel not in self._resolved:
             self._resolved[channel] = self.bench.keep(self._ties(channel))
@@ -288,10 +256,14 @@ class Chart:
         low_open = ibis.ifelse(at_low, rows.low_open, ibis.null("int64"))
         high_open = ibis.ifelse(at_high, rows.high_open, ibis.null("int64"))
         method = ibis.ifelse(rules, rows.method.fill_null(""), ibis.null("string"))
-        # A row without an end ends with its hold, but a said end counts before an equal unsaid one.
-        halt = ibis.ifelse(rules, rows.stop.fill_null(rows.t + hours(measure.hold_hours or 0.0)), -FOREVER)
-        stop = ibis.ifelse(rules & (halt == halt.max().over(instant)), rows.stop, ibis.null("int64"))
-        rows = rows.mutate(low_open=low_open, high_open=high_open, method=method, stop=stop)
+        said = rules & (rows.stop > rows.t).fill_null(False)
+        rows = rows.mutate(
+            low_open=low_open,
+            high_open=high_open,
+            method=method,
+            stop=ibis.ifelse(said, rows.stop, ibis.null("int64")),
+            unsaid=number(rules & ~said),
+        )
         low_open, high_open = rows.low_open, rows.high_open
         return rows.group_by("k", "t").aggregate(
             low=rows.worst_low.min(),
@@ -300,6 +272,7 @@ class Chart:
             high_open=high_open.max() if pick == "min" else high_open.min(),
             method=rows.method.min().fill_null(""),
             stop=rows.stop.max(),
+            unsaid=rows.unsaid.max(),
             pre=rows.pre.max(),
         )
 
@@ -307,9 +280,11 @@ class Chart:
         """The instants (k, t) at which a device reading names another word than the reading before it."""
         if measure not in self._changes:
             words = self.readings(Channel(measure))
+            # What is not one certain word is no change.
+            words = words.filter(words.low == words.high)
             walk = neighbours("t")
-            words = words.mutate(_low=words.low.lag().over(walk), _high=words.high.lag().over(walk))
-            other = words._low.notnull() & ((words._low != words.low) | (words._high != words.high))
+            words = words.mutate(_low=words.low.lag().over(walk))
+            other = words._low.notnull() & (words._low != words.low)
             self._changes[measure] = self.bench.keep(words.filter(other).select("k", "t"))
         return self._changes[measure]
 
@@ -319,47 +294,45 @@ class Chart:
         Not cut to the universe. Where no row lies the channel is missing (an infusion: not running).
         """
         if channel not in self._standing:
-            measure = self.lib.measure(channel.measure)
-            hold = channel.hold_hours if channel.hold_hours is not None else measure.hold_hours
-            make = self._infused if measure.kind == "infusion" else self._held
-            self._standing[channel] = self.bench.keep(make(channel, measure, hold))
+            infusion = self.lib.measure(channel.measure).kind == "infusion"
+            make = self._infused if infusion else self._held
+            self._standing[channel] = self.bench.keep(make(channel))
         return self._standing[channel]
 
-    def _held(self, channel: Channel, measure: Measure, hold: float | None) -> Table:
+    def lapses(self, channel: Channel) -> Table:
+        """The readings with `halt`, where each stops by itself (`said` 1: as charted), and `nxt`, the next."""
+        hold = channel.hold_hours
+        hold = self.lib.measure(channel.measure).hold_hours if hold is None else hold
         read = self.readings(channel)
-        after = read.mutate(
-            s=read.t,
-            e=ibis.coalesce(read.t.lead().over(neighbours("t")), FOREVER),
-        )
-        if hold is not None:
-            after = after.mutate(e=ibis.least(after.e, after.t + hours(hold)))
-        if measure.held_with is not None:
-            marks = (
-                ibis.union(
-                    read.select("k", "t", mark=whole(0)),
-                    self.changes(measure.held_with).mutate(mark=whole(1)),
-                    distinct=False,
-                )
-                .group_by("k", "t")
-                .aggregate(mark=ibis._.mark.max())
-            )
+        reach = whole(FOREVER) if hold is None else read.t + hours(hold)
+        # Of tied rows the later lapse rules; a row without an end lapses with its hold.
+        said = read.stop.notnull() & ((read.unsaid == 0) | (read.stop >= reach))
+        return read.mutate(
+            halt=ibis.ifelse(said, read.stop, reach),
+            said=number(said),
+            nxt=ibis.coalesce(read.t.lead().over(neighbours("t")), FOREVER),
+        ).drop("stop", "unsaid")
+
+    def _held(self, channel: Channel) -> Table:
+        read = self.lapses(channel)
+        after = read.mutate(s=read.t, e=ibis.least(read.halt, read.nxt))
+        held_with = self.lib.measure(channel.measure).held_with
+        if held_with is not None:
+            changes = self.changes(held_with).mutate(mark=whole(1))
+            marks = ibis.union(read.select("k", "t", mark=whole(0)), changes, distinct=False)
+            marks = marks.group_by("k", "t").aggregate(mark=ibis._.mark.max())
             void = next_marked(marks, marks.mark, "void").select("k", "t", "void")
             after = after.join(void, ["k", "t"])
             after = after.mutate(e=ibis.least(after.e, after.void)).drop("void")
-        return after.filter(after.s < after.e).drop("stop")
+        return after.filter(after.s < after.e).drop("halt", "said", "nxt")
 
-    def _infused(self, channel: Channel, measure: Measure, hold: float | None) -> Table:
+    def _infused(self, channel: Channel) -> Table:
         """An infusion stands to its end or its hold; then it is stopped, or nobody knows."""
-        read = self.readings(channel)
-        reach = FOREVER if hold is None else read.t + hours(hold)
-        rows = read.mutate(
-            nxt=ibis.coalesce(read.t.lead().over(neighbours("t")), FOREVER),
-            halt=ibis.coalesce(read.stop, reach),
-        )
-        on = rows.mutate(s=rows.t, e=ibis.least(rows.halt, rows.nxt))
-        known = rows.stop.notnull() | ((rows.low == 0.0) & (rows.high == 0.0))
+        rows = self.lapses(channel)
+        on = rows.mutate(s=rows.t, e=ibis.least(rows.halt, rows.nxt), lapsed=whole(0))
+        known = (rows.said == 1) | ((rows.low == 0.0) & (rows.high == 0.0))
         off = rows.mutate(
-            s=ibis.greatest(rows.halt, rows.t),
+            s=rows.halt,
             e=rows.nxt,
             low=ibis.literal(0.0),
             high=ibis.ifelse(known, 0.0, HUGE),
@@ -369,9 +342,8 @@ class Chart:
             # Not running is no reading: as if the drug had never been charted.
             pre=whole(0),
         )
-        on = on.mutate(lapsed=whole(0))
         both = ibis.union(on, off.select(*on.columns), distinct=False)
-        return both.filter(both.s < both.e).drop("nxt", "halt", "stop")
+        return both.filter(both.s < both.e).drop("halt", "said", "nxt")
 
     def masked(self, measures: Sequence[str]) -> list[Part]:
         """While `m` is above 0, a clinician has given one of these measures another cause."""
