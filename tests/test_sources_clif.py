@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -180,8 +181,6 @@ def test_flow_and_fio2_stand_without_a_device(tmp_path: Path) -> None:
 
 def test_a_32_bit_rate_is_the_decimal_that_was_written(tmp_path: Path) -> None:
     """Widened as it is, 0.1 would be above 0.1, and a high dose."""
-    import pyarrow as pa
-
     folder = stay(tmp_path)
     parquet(
         folder,
@@ -203,6 +202,41 @@ def test_a_death_is_known_and_its_cause_is_not(tmp_path: Path) -> None:
         ("2030-03-01 00:00", 60.0, "a"),
         ("2030-03-01 01:00", 60.0, "a"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("discharged", "died", "expected"),
+    [
+        (at(0), at(23, 50), "2030-03-01 23:50"),
+        (at(22), None, "2030-03-01 22:00"),
+        (at(22), at(0), "2030-03-01 22:00"),
+        (at(21), at(23), "2030-03-01 23:00"),
+        (at(0), at(0), "2030-03-02 00:00"),
+    ],
+    ids=["the stay ends on a date", "no time of death", "died on a date", "two hours", "both on a date"],
+)
+def test_of_two_times_of_death_the_one_that_knows_the_hour_counts(
+    tmp_path: Path, discharged: datetime, died: datetime | None, expected: str
+) -> None:
+    """Four patients of the demo have a stay that ends at midnight and charting for 21 to 23 h after it."""
+    parquet(
+        tmp_path,
+        "clif_hospitalization",
+        patient_id=["p1"],
+        hospitalization_id=["h1"],
+        admission_dttm=[datetime(2030, 2, 1, tzinfo=UTC)],
+        discharge_dttm=[discharged],
+        age_at_admission=[60],
+        discharge_category=["Expired"],
+    )
+    parquet(
+        tmp_path,
+        "clif_patient",
+        patient_id=["p1"],
+        death_dttm=pa.array([died], pa.timestamp("us", "UTC")),
+    )
+    rows, _ = raw("clif", tmp_path)
+    assert [said(row, "time", "text") for row in of(rows, "death")] == [(expected, "unknown")]
 
 
 def test_a_naive_time_is_wall_clock_time_and_the_summary_says_so(tmp_path: Path) -> None:

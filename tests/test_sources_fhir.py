@@ -162,6 +162,20 @@ def test_what_was_not_done_was_not_given(tmp_path: Path) -> None:
     assert tally.unused == Counter({("FHIR MedicationAdministration", "(status not-done)"): 1})
 
 
+def test_a_date_of_death_is_the_end_of_that_day(tmp_path: Path) -> None:
+    """Read as midnight it would end the record up to a day before the patient died."""
+    path = ndjson(
+        tmp_path / "patients.ndjson",
+        {"resourceType": "Patient", "id": "p1", "deceasedDateTime": "2030-07-01"},
+        {"resourceType": "Patient", "id": "p2", "deceasedDateTime": "2030-07-01T00:00:00-04:00"},
+    )
+    rows, tally = raw("fhir", path, timezone="America/New_York")
+    assert [said(row, "time") for row in of(rows, "death")] == [("2030-07-02 04:00",), ("2030-07-01 04:00",)]
+    assert tally.notes == [
+        "1 deaths have a date and no hour: taken as the end of that day in America/New_York"
+    ]
+
+
 def test_a_bundle_resolves_its_own_names(tmp_path: Path) -> None:
     drug = {
         "resourceType": "Medication",

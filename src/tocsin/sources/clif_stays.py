@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tocsin.sources.codes import Meaning
 from tocsin.sources.folder import Folder, Say
+from tocsin.sources.ordering import died
 
 #: Tables this door reads; of all others the rows are counted.
 READ = (
@@ -73,21 +74,30 @@ def people(tables: Folder) -> list[str]:
 
 
 def deaths(tables: Folder) -> list[str]:
-    """A stay that ends `Expired`, else the patient's own time of death; the cause is not charted."""
-    table = "hospitalization"
+    """The patient's own time of death, else the end of a stay that ends `Expired`; its cause is not charted.
+
+    Records differ in which of the two knows the hour: a stay may end at midnight of the day of death, a
+    patient may have died on a date. Where the stay ends on that day, the later of the two counts.
+    """
+    table, con = "hospitalization", tables.con
     expired = f"{tables.text(table, 'discharge_category')} = 'Expired'"
-    common = {"measure": "'death'::measure", "text": "'unknown'"}
-    parts = [rows(tables, table, "", expired, time=tables.at(table, "discharge_dttm"), **common)]
-    if tables.has("patient", "death_dttm"):
-        parts.append(
-            f"select p, {tables.at('patient', 'death_dttm')} as time, 'death'::measure as measure, "
-            "'unknown' as text, "
-            f"{tables.source('patient')} from {tables.scans['patient']} c "
-            "join person on person.patient_id = c.patient_id::varchar "
-            f"where {tables.at('patient', 'death_dttm')} is not null and p not in "
-            f"(select p from {tables.scans[table]} join stay using (hospitalization_id) where {expired})"
-        )
-    return parts
+    ended = died(tables.at(table, "discharge_dttm"), tables.timezone)
+    con.execute(f"create temp table expired as {rows(tables, table, '', expired, time=ended)}")
+    death = "select p, time, 'death'::measure as measure, 'unknown' as text, file, row from"
+    if not tables.has("patient", "death_dttm"):
+        return [f"{death} expired"]
+    charted = tables.at("patient", "death_dttm")
+    con.execute(
+        f"create temp table dead as select p, {charted} as charted, "
+        f"{died(charted, tables.timezone)} as time, {tables.source('patient')} from {tables.scans['patient']} c "
+        f"join person on person.patient_id = c.patient_id::varchar where {charted} is not null"
+    )
+    same_day = "dead.p = expired.p and expired.time between dead.charted and dead.time"
+    return [
+        f"{death} dead where not exists (select 1 from expired where {same_day})",
+        f"{death} expired where p not in (select p from dead) "
+        f"or exists (select 1 from dead where {same_day})",
+    ]
 
 
 def diagnoses(tables: Folder) -> list[str]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from tocsin.definitions.schema import TocsinError
 from tocsin.sources.codes import MIMIC, Codes
 from tocsin.sources.lines import LONGEST, lines, opened
-from tocsin.sources.ordering import age, database, instant, quoted, ranked, whole_patients
+from tocsin.sources.ordering import age, database, died, instant, quoted, ranked, whole_patients
 from tocsin.sources.resources import COLUMNS, Resources
 
 if TYPE_CHECKING:
@@ -80,6 +80,10 @@ def raw_batches(
                     write(folder, reading.rows)
                     reading.rows = []
         write(folder, reading.rows)
+        if reading.dated:
+            tally.notes.append(
+                f"{reading.dated} deaths have a date and no hour: taken as the end of that day in {timezone}"
+            )
         born = write_born(folder, reading.born)
         with database(work) as con:
             scan = f"read_parquet({quoted(folder / 'rows-*.parquet')})"
@@ -193,10 +197,12 @@ def queries(scan: str, born: str, timezone: str) -> list[str]:
     """All facts, and the age at the first fact of each calendar year; sex stands at the first fact."""
     at, ended, known = (instant(column, "VARCHAR", timezone) for column in ("time", '"end"', "recorded"))
     joined = f"{scan} join person using (patient_id)"
+    # a death is often a date alone; its instant is then the end of that day
+    lasting = f"case when measure = 'death' and length(time) <= 10 then {died(at, timezone)} else {at} end"
     seen = f"(select p, min({at}) as seen from {joined} group by p"
     return [
-        f'select p, {at} as time, measure, value, text, unit, {ended} as "end", ref_low, ref_high, method, '
-        f"{known} as recorded, source, replaces from {joined} where measure <> 'sex'",
+        f'select p, {lasting} as time, measure, value, text, unit, {ended} as "end", ref_low, ref_high, '
+        f"method, {known} as recorded, source, replaces from {joined} where measure <> 'sex'",
         f"select p, seen as time, measure, text, source from {joined} join {seen}) using (p) "
         "where measure = 'sex' and seen is not null",
         f"select p, seen as time, 'age' as measure, {age('born::date', 'seen')} as value, 'a' as unit, "

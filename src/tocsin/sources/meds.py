@@ -19,6 +19,7 @@ from tocsin.sources.codes import MIMIC, Codes, Meaning
 from tocsin.sources.ordering import (
     age,
     database,
+    died,
     instant,
     named,
     number,
@@ -222,7 +223,9 @@ def facts(timezone: str, kind: str) -> Iterator[str]:
         "as unit, "
         f"way as method, file, row from {joined} where role = 'value'"
     )
-    yield f"select p, {at} as time, measure, 'unknown' as text, file, row from {joined} where role = 'death'"
+    ends = died(at, timezone)
+    dead = f"{joined} where role = 'death'"
+    yield f"select p, {ends} as time, measure, 'unknown' as text, file, row from {dead}"
     yield from lasting(joined, at)
     first = f"(select p, min({at}) as seen from {joined} where role not in ('birth', 'sex') group by p)"
     yield (

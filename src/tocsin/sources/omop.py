@@ -17,7 +17,17 @@ from tocsin.definitions.schema import TocsinError
 from tocsin.sources.codes import Codes
 from tocsin.sources.concepts import Concepts
 from tocsin.sources.folder import Folder, files
-from tocsin.sources.ordering import age, database, named, quoted, ranked, sign, whole_patients, written
+from tocsin.sources.ordering import (
+    age,
+    database,
+    died,
+    named,
+    quoted,
+    ranked,
+    sign,
+    whole_patients,
+    written,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -243,7 +253,7 @@ def deaths(tables: Folder) -> list[str]:
         return []
     count = tables.run("death", f"select count(*) from {tables.scans['death']}")[0][0]
     tables.tally.rows_read += int(count)
-    time = tables.at("death", "death_datetime", "death_date")
+    time = died(tables.at("death", "death_datetime", "death_date"), tables.timezone)
     return [
         f"select p, {time} as time, 'death'::measure as measure, 'unknown' as text, "
         f"'death/' || person.patient_id as source from {tables.scans['death']} "

@@ -95,6 +95,16 @@ def instant(column: str, kind: str, timezone: str) -> str:
     return f"timezone({quoted(timezone)}, {column}::timestamp)"
 
 
+def died(at: str, timezone: str) -> str:
+    """SQL for the instant of a death that may be known by its date alone.
+
+    Midnight is how a date is written. Taken as it stands it would end the record before the last day, often
+    the sickest; so the death is put at the end of that day in `timezone`.
+    """
+    midnight = f"timezone({quoted(timezone)}, {at})::time = time '00:00:00'"
+    return f"case when {midnight} then {at} + interval 24 hour else {at} end"
+
+
 def stream(con: duckdb.DuckDBPyConnection, sql: str, rows: int = ROWS) -> pa.RecordBatchReader:
     """Run a query and hand its result on batch by batch (the method's name changed with DuckDB 2)."""
     relation = con.sql(sql)

@@ -32,12 +32,13 @@ HOLDS = {
 
 
 class Resources:
-    """Takes resources one by one; `rows` are facts, `born` dates of birth."""
+    """Takes resources one by one; `rows` are facts, `born` dates of birth, `dated` deaths without an hour."""
 
     def __init__(self, codes: Codes, tally: Tally) -> None:
         self.codes = codes
         self.tally = tally
         self.rows: list[tuple[Any, ...]] = []
+        self.dated = 0
         self.born: list[tuple[str, str, str]] = []
         self.named: dict[str, list[Json]] = {}
         self.found: dict[tuple[str, str], Meaning | None] = {}
@@ -117,6 +118,7 @@ class Resources:
         if resource.get("deceasedDateTime"):
             death = {"time": resource["deceasedDateTime"], "measure": "death", "text": "unknown"}
             self.rows.append(_row(patient, source, death))
+            self.dated += len(resource["deceasedDateTime"]) <= 10
         elif resource.get("deceasedBoolean"):
             self.tally.skip("FHIR Patient", "(dead, no time)")
 
