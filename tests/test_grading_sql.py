@@ -28,16 +28,20 @@ READING = {
     "bound": 'x = { measure = "temperature", at_least = 38.0, unit = "Cel" }',
     "at_most": 'x = { measure = "spo2", at_most = 90, unit = "%" }',
     "one_of": 'x = { measure = "oxygen-device", one_of = ["nasal-cannula", "cpap", "ventilator"] }',
-    "held_with": 'x = { measure = "oxygen-flow", above = 6, if_missing = "yes", reading = "r" }',
-    "method and hold": 'x = { measure = "systolic-bp", method = "arterial", below = 90, hold_hours = 1 }',
+    "held_with": """x = { measure = "oxygen-flow", above = 6, unit = "L/min",
+        if_missing = "yes", reading = "r" }""",
+    "method and hold": """x = { measure = "systolic-bp", method = "arterial", below = 90, unit = "mm[Hg]",
+        hold_hours = 1 }""",
     "infusion": 'x = { measure = "norepinephrine", above = 0 }',
-    "infusion below": 'x = { measure = "dopamine", below = 10, if_missing = "no", reading = "r" }',
+    "infusion below": """x = { measure = "dopamine", below = 10, unit = "ug/kg/min",
+        if_missing = "no", reading = "r" }""",
     "unit by weight": 'x = { measure = "norepinephrine", at_least = 20, unit = "ug/min" }',
     "weighted_sum": """x = { at_least = 20, weighted_sum = [
         { measure = "norepinephrine", unit = "ug/min", weight = 1 },
         { measure = "dopamine", unit = "ug/kg2/min", weight = 0.5 }] }""",
-    "within_hours and spike": 'x = { measure = "temperature", at_least = 38.0, within_hours = 24 }',
-    "within_hours, low": 'x = { measure = "systolic-bp", below = 90, within_hours = 4 }',
+    "within_hours and spike": """x = { measure = "temperature", at_least = 38.0, unit = "Cel",
+        within_hours = 24 }""",
+    "within_hours, low": 'x = { measure = "systolic-bp", below = 90, unit = "mm[Hg]", within_hours = 4 }',
     "age-limit": 'x = { measure = "systolic-bp", below = "age-limit" }',
     "age-limit within": 'x = { measure = "mean-bp", below = "age-limit", within_hours = 2 }',
     "times_uln": 'x = { measure = "alt", times_uln = { above = 3 }, new_since_baseline = true }',
@@ -52,7 +56,7 @@ READING = {
         if_missing = "yes", reading = "r" }""",
     "new word": 'x = { measure = "oxygen-device", one_of = ["cpap", "bipap"], new_since_baseline = true }',
 }
-LOW = 'low = { measure = "mean-bp", below = 65 }'
+LOW = 'low = { measure = "mean-bp", below = 65, unit = "mm[Hg]" }'
 BOLUS = 'bolus = { given = ["fluid-bolus"], within_hours = 8 }'
 HOT = 'hot = { measure = "temperature", at_least = 38.0, unit = "Cel", within_hours = 24 }'
 NE = 'ne = { measure = "norepinephrine", above = 0 }'
@@ -60,7 +64,6 @@ EPI = 'epi = { measure = "epinephrine", above = 0 }'
 #: The words that read events, combine, or remember.
 REST = {
     "given": 'x = { given = ["fluid-bolus"] }',
-    "given, at_least": 'x = { given = ["fluid-bolus"], at_least = 2 }',
     "given within": 'x = { given = ["fluid-bolus"], within_hours = 24, at_least = 3 }',
     "given, one_of": 'x = { given = ["fluid-bolus"], one_of = ["hypotension"], within_hours = 8 }',
     "given without limit": 'x = { given = ["sleep-apnea"] }',
@@ -71,24 +74,25 @@ REST = {
         x = {{ all = ["hot"], any = ["low", "bolus"], none = ["ne"] }}""",
     "count_of": f'{LOW}\n{NE}\n{EPI}\nx = {{ count_of = ["low", "ne", "epi"], at_least = 2 }}',
     "first_known": f"""{LOW}
-        art = {{ measure = "systolic-bp", method = "arterial", below = 90, hold_hours = 1 }}
-        sys = {{ measure = "systolic-bp", below = 90 }}
+        art = {{ measure = "systolic-bp", method = "arterial", below = 90, unit = "mm[Hg]", hold_hours = 1 }}
+        sys = {{ measure = "systolic-bp", below = 90, unit = "mm[Hg]" }}
         x = {{ first_known = ["art", "sys", "low"] }}""",
     "for_hours": f'{NE}\n{EPI}\nx = {{ any = ["ne", "epi"], for_hours = 3, bridge_hours = 0.25 }}',
     "until_then": f'{NE}\n{EPI}\nx = {{ all = ["ne", "epi"], for_hours = 1, until_then = "possible" }}',
     "within_hours on a combination": f'{NE}\n{LOW}\nx = {{ any = ["low"], none = ["ne"], within_hours = 4 }}',
     "confirmed": f"""{BOLUS}
-        x = {{ measure = "mean-bp", below = 65, confirmed_within_hours = 0.5, or_with = ["bolus"] }}""",
+        x = {{ measure = "mean-bp", below = 65, unit = "mm[Hg]", confirmed_within_hours = 0.5,
+        or_with = ["bolus"] }}""",
     "confirmed combination": f"""{LOW}\n{NE}
-        sys = {{ measure = "systolic-bp", below = 90 }}
+        sys = {{ measure = "systolic-bp", below = 90, unit = "mm[Hg]" }}
         x = {{ any = ["low", "sys"], confirmed_within_hours = 1, or_with = ["ne"] }}""",
     "ever": f"""{HOT}\n{LOW}\n{NE}
         signs = {{ any = ["hot", "low", "ne"] }}
         x = {{ ever = ["antipyretic"], after = "hot", until_quiet = "signs", quiet_hours = 24 }}""",
-    "memory of memory": f"""{LOW}
-        firm = {{ all = ["low"], confirmed_within_hours = 0.5 }}
-        long = {{ all = ["firm"], for_hours = 1, bridge_hours = 1 }}
-        x = {{ all = ["long"], within_hours = 6 }}""",
+    "memory of memory": """slow = { measure = "heart-rate", below = 60, unit = "/min" }
+        firm = { all = ["slow"], confirmed_within_hours = 0.5 }
+        long = { all = ["firm"], for_hours = 1, bridge_hours = 1 }
+        x = { all = ["long"], within_hours = 6 }""",
 }
 WORDS = {**READING, **REST}
 HEAD = """id = "{id}"
@@ -283,7 +287,8 @@ def test_a_word_sql_cannot_say_is_refused_by_name(scale, word, site, duck):
 def test_an_engine_nobody_tried_is_refused(site):
     """Compiling for an engine is not running in it."""
     con = ibis.sqlite.connect()
-    kinds = {"time": "timestamp", "end": "timestamp", "value": "float64"}
+    floats = dict.fromkeys(("value", "ref_low", "ref_high", "weight"), "float64")
+    kinds = {"time": "timestamp", "end": "timestamp", **floats}
     facts = ibis.table(dict.fromkeys(tables.SCHEMA.names, "string") | kinds)
     with pytest.raises(sql.SqlCannotSay, match="the SQL engine `sqlite` has not been tried"):
         sql.grade(con, facts, site.scale(slug("bound")), site)

@@ -300,7 +300,7 @@ class Chart:
         return self._standing[channel]
 
     def lapses(self, channel: Channel) -> Table:
-        """The readings with `halt`, where each stops by itself (`said` 1: as charted), and `nxt`, the next."""
+        """The readings, `halt` where each stops by itself (`said` 1: as charted) and `nxt`, the next one."""
         hold = channel.hold_hours
         hold = self.lib.measure(channel.measure).hold_hours if hold is None else hold
         read = self.readings(channel)

@@ -9,7 +9,7 @@ import ibis
 
 from tocsin.definitions.schema import Finding, Measure
 from tocsin.grading.sql_readings import HUGE, NEAR, Channel, Chart
-from tocsin.grading.sql_spans import FOREVER, Column, Spans, Table, hours, neighbours, number, whole
+from tocsin.grading.sql_spans import FOREVER, Column, Spans, Table, hours, number, whole
 
 #: What an unknown age is read as, in years (docs/grading.md); such an answer is flagged `adult-assumed`.
 ADULT = 18.0
@@ -204,11 +204,11 @@ class Verdicts:
         """The patient's age in years on [from_, to_), over all time; 18 where nobody charted it; kept."""
         if self._ages is None:
             adult = ADULT
-            read = self.chart.readings(Channel("age"))
+            read = self.chart.lapses(Channel("age"))
             age = ibis.ifelse(read.low == read.high, read.low, adult)
-            told = read.select(
-                "k", from_=read.t, to_=ibis.coalesce(read.t.lead().over(neighbours("t")), FOREVER), age=age
-            )
+            told = read.select("k", from_=read.t, to_=ibis.least(read.halt, read.nxt), age=age)
+            lapsed = read.filter(read.halt < read.nxt)
+            lapsed = lapsed.select("k", from_=lapsed.halt, to_=lapsed.nxt, age=ibis.literal(adult))
             first = read.group_by("k").aggregate(first=read.t.min())
             joined = self.bench.universe.join(first, "k", how="left")
             until = joined.select(
@@ -217,7 +217,7 @@ class Verdicts:
                 to_=joined.first.fill_null(FOREVER),
                 age=ibis.literal(adult),
             )
-            self._ages = self.bench.keep(ibis.union(told, until, distinct=False))
+            self._ages = self.bench.keep(ibis.union(told, lapsed, until, distinct=False))
         return self._ages
 
 
