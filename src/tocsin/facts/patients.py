@@ -230,6 +230,8 @@ def finish(lot: Lot, lib: Library, value: Floats, waiting: Ints) -> pa.Table:
     lot["text"] = Coded(saying, words)
     lot["unit"] = Coded(np.where(empty, -1, lot["unit"].codes), lot["unit"].words)
     named = {name: lot[name] for name in ("file", "row", "patient_id", "time", "measure")}
+    if not lot["file"].words:
+        named["file"] = lot["source"]
     return problems.table({**named, "value": lot["charted_value"], "unit": lot["charted_unit"]})
 
 

@@ -77,7 +77,8 @@ class _Reading:
         self.texts: dict[str, Coded] = {}
         self.problems = Problems(np.zeros(length, np.int64))
         row, file = given.get("row"), given.get("file")
-        if first is None:
+        self.own = first is not None
+        if not self.own:
             row, file = pa.nulls(length, pa.int64()), given.get("source")
         self.row = (
             pa.array(np.arange(first or 0, (first or 0) + length)) if row is None else row.cast(pa.int64())
@@ -349,7 +350,8 @@ class _Reading:
             "method": self.text("method").encoded(),
             **{name: self.plain(name) for name in ("source", "replaces")},
             "weight": pa.nulls(self.length, pa.float64()),
-            "file": self.file,
+            # Rows known by their source carry no second copy of it through the sort.
+            "file": self.file if self.own else pa.nulls(self.length, pa.string()),
             "row": self.row,
             "pending": pa.array(pending),
             "charted_value": pa.array(self.raw_value, mask=unasked),
