@@ -662,7 +662,9 @@ class Course:
     # Answers
 
     def intervals(self, until: datetime | None) -> list[Interval]:
-        changes = [i for i in range(1, self.size) if self.patterns[i] != self.patterns[i - 1]]
+        lasting = [name for name in self.reachable if self.scale.findings[name].form != "charted"]
+        values = list(zip(*(self.value(name) for name in lasting), strict=True))
+        changes = [i for i in range(1, self.size) if values[i] != values[i - 1]]
         changes += [i for i in self.turns if i > 0]
         stop = max(changes, default=None)
         windows = [end + 2 for _, end in self.doses if end is not None]
@@ -702,21 +704,28 @@ class Course:
         return out
 
     @cached_property
-    def turns(self) -> set[int]:
-        """Where a reading that a finding looks at, and that does not stand for ever, is charted or lapses."""
-        found: set[int] = set()
+    def looked_at(self) -> list[tuple[tuple[str, str | None, str | None, str | None], float | None]]:
+        """Every channel a reachable finding reads, with its hold."""
+        found = []
         for finding in (self.scale.findings[name] for name in self.reachable):
             channels = [(term.measure, None, None, term.unit) for term in finding.terms]
             if finding.form == "measure":
                 channels = [(finding.measure or "", finding.method, finding.reference, finding.unit)]
             for channel in channels:
-                hours = self.lib.measure(channel[0]).hold_hours
-                hours = hours if finding.hold_hours is None else finding.hold_hours
-                readings = self.channel(*channel)
-                for reading, after in zip_longest(readings, readings[1:]):
-                    end = lapse(reading, hours)[0]
-                    if end < math.inf:
-                        found |= {reading.at, int(end if after is None else min(end, after.at))}
+                hold = self.lib.measure(channel[0]).hold_hours
+                found.append((channel, hold if finding.hold_hours is None else finding.hold_hours))
+        return list(dict.fromkeys(found))
+
+    @cached_property
+    def turns(self) -> set[int]:
+        """Where a reading that a finding looks at, and that does not stand for ever, is charted or lapses."""
+        found: set[int] = set()
+        for channel, hours in self.looked_at:
+            readings = self.channel(*channel)
+            for reading, after in zip_longest(readings, readings[1:]):
+                end = lapse(reading, hours)[0]
+                if end < math.inf:
+                    found |= {reading.at, int(end if after is None else min(end, after.at))}
         return found
 
     @cached_property
@@ -791,20 +800,17 @@ class Course:
     def watched(self) -> list[tuple[str, list[int], dict[int, int]]]:
         """(flag, which reading stands, reading to the instant from which it raises the flag)."""
         found: list[tuple[str, list[int], dict[int, int]]] = []
-        for finding in (self.scale.findings[name] for name in self.reachable):
-            if finding.form == "measure":
-                channel = (finding.measure or "", finding.method, finding.reference, finding.unit)
-                since = {k: read.at for k, read in enumerate(self.channel(*channel)) if read.on_default_limit}
-                found.append(("default-limits", self.standing(*channel, finding.hold_hours), since))
-            for name in measures_of(finding, self.lib) if finding.form in ("measure", "weighted_sum") else ():
-                measure = self.lib.measure(name)
-                if measure.kind == "infusion" and measure.stale_hours is not None:
-                    late = quarters(measure.stale_hours)
-                    since = {
-                        k: read.at + late for k, read in enumerate(self.channel(name))
-                        if compare(read.span, "above", 0.0) == YES and not lapse(read, measure.hold_hours)[1]
-                    }
-                    found.append(("stale", self.standing(name), since))
+        for channel, hours in self.looked_at:
+            measure, readings = self.lib.measure(channel[0]), self.channel(*channel)
+            standing = self.standing(*channel, hours)
+            since = {k: read.at for k, read in enumerate(readings) if read.on_default_limit}
+            found.append(("default-limits", standing, since))
+            if measure.kind == "infusion" and measure.stale_hours is not None:
+                since = {
+                    k: read.at + quarters(measure.stale_hours) for k, read in enumerate(readings)
+                    if compare(read.span, "above", 0.0) == YES and not lapse(read, hours)[1]
+                }
+                found.append(("stale", standing, since))
         return [item for item in found if item[2]]
 
     @property

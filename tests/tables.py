@@ -260,8 +260,8 @@ def random_facts(rng: np.random.Generator, pal: Palette, patient: str, size: int
                 changed = pal.fact(rng, fact["measure"])
             at = fact["at"] + (0 if rng.random() < 0.7 else 2)
             extra.append(dict(
-                changed, at=at, known=at + int(rng.choice(GAPS)), patient_id=patient,
-                source=f"{fact['source']}:v2", replaces=fact["source"],
+                changed, at=at, weight=fact.get("weight"), known=at + int(rng.choice(GAPS)),
+                patient_id=patient, source=f"{fact['source']}:v2", replaces=fact["source"],
             ))
     return facts + extra
 
