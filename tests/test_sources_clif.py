@@ -204,6 +204,30 @@ def test_a_death_is_known_and_its_cause_is_not(tmp_path: Path) -> None:
     ]
 
 
+def test_a_rate_stands_to_the_next_row_of_its_bag_also_two_days_later(tmp_path: Path) -> None:
+    """A row without an end counts for a day; the stop of the same bag shows that the drug ran on."""
+    folder = stay(tmp_path)
+    day = [datetime(2030, 3, 1, 2, tzinfo=UTC), datetime(2030, 3, 3, 4, tzinfo=UTC)]
+    parquet(
+        folder,
+        "clif_medication_admin_continuous",
+        hospitalization_id=["h1"] * 4,
+        med_order_id=["a", "a", "b", "b"],
+        admin_dttm=[*day, day[1], day[1]],
+        med_category=["norepinephrine"] * 4,
+        mar_action_category=["start", "stop", "start", "dose_change"],
+        med_dose=[0.1, 0.1, 0.2, 0.3],
+        med_dose_unit=["mcg/kg/min"] * 4,
+    )
+    rows = of(raw("clif", folder)[0], "norepinephrine")
+    assert [said(row, "time", "value", "end") for row in rows] == [
+        ("2030-03-01 02:00", 0.1, "2030-03-03 04:00"),
+        ("2030-03-03 04:00", 0.0, None),
+        ("2030-03-03 04:00", 0.2, None),
+        ("2030-03-03 04:00", 0.3, None),
+    ]
+
+
 @pytest.mark.parametrize(
     ("discharged", "died", "expected"),
     [

@@ -163,8 +163,8 @@ def labs(tables: Folder) -> list[str]:
 def continuous(tables: Folder) -> list[str]:
     """Infusions: start, dose change and stop are rows of their own; a stop is a rate of 0.
 
-    Where the next bag is hung before the last one is stopped, that stop does not stop the drug. A drug that
-    is given rather than run (acetaminophen over 15 min) counts when it starts, its dose unknown.
+    A rate stands to the next row of its bag (`med_order_id`), also a day later. Where the next bag is hung
+    before the last one is stopped, that stop does not stop the drug. A drug that is given rather than run (acetaminophen over 15 min) counts when it starts, its dose unknown.
     """
     table = "medication_admin_continuous"
     if not tables.has(table, "med_category", "admin_dttm"):
@@ -187,11 +187,14 @@ def continuous(tables: Folder) -> list[str]:
     )
     tables.con.execute(
         "create temp table infusion as select *, lead(time) over (partition by p, measure, bag order by "
-        "time) as changed "
+        "time) as changed, min(time) over (partition by p, measure, bag order by time "
+        "range between interval 1 microsecond following and unbounded following) as until "
         f"from ({running})"
     )
+    # A rate stands to the next row of its own bag, however long after: a later row shows that it ran on.
+    until = "case when bag is not null and value > 0 and text is null then until end"
     return [
-        "select p, time, measure, value, text, unit, file, row from infusion s "
+        f'select p, time, measure, value, text, unit, {until} as "end", file, row from infusion s '
         f"where value is distinct from 0 or not ({OTHER_BAG})",
         rows(
             tables,
