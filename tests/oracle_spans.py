@@ -124,7 +124,7 @@ def times_weight(span: Span, measure: Measure, unit: str | None, weight: float |
     if span == STOPPED:
         return span
     if weight is None or math.isnan(weight):
-        return RUNNING if span.low >= 0 else span
+        return RUNNING if span.low_key > (0.0, False) else ZERO_OR_MORE
     factor = float(weight) ** power
     return Span(span.low * factor, span.high * factor, span.low_open, span.high_open)
 
