@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tocsin.grading.leaves import soil, touch
+from tocsin.grading.leaves import masked_until, soil, touch
 from tocsin.grading.opcodes import (
     ABSENT,
     ATTRIBUTION,
@@ -225,14 +225,15 @@ def hold_until(s: Any, n: int, t: int, text: int, end: int, hold: int) -> None:
 def attribute(p: Any, s: Any, a: int, t: int, crs: int, end: int) -> None:
     """A clinician's word: category `a` has another cause until `end` (else 24 h), or is CRS again."""
     if s.category[a].time != t:
-        s.category[a].before = max(s.category[a].before, s.category[a].now)
+        s.category[a].before = masked_until(s, a)
         s.category[a].now = NONE
+        s.category[a].crs = 0
         s.category[a].time = t
     if crs:
-        s.category[a].before = NONE
+        s.category[a].crs = 1
     else:
         s.category[a].now = max(s.category[a].now, end if end < INF else t + 24 * HOUR)
-    until = max(s.category[a].before, s.category[a].now)
+    until = masked_until(s, a)
     if t < until < s.g[NEXT]:
         s.g[NEXT] = until
     for i in range(p.category[a].leaves_from, p.category[a].leaves_to):

@@ -59,6 +59,13 @@ def wake(s: Any, n: int, due: int) -> None:
         s.g[NEXT] = due
 
 
+def masked_until(s: Any, a: int) -> int:
+    """Until when category `a` is said to have another cause; `=crs` alone at its instant ends that."""
+    if s.category[a].crs and s.category[a].now == NONE:
+        return NONE
+    return int(max(s.category[a].before, s.category[a].now))
+
+
 def until_when(s: Any, n: int, t: int, until: int, after: int) -> int:
     """Yes before `until`, `after` from then on; wakes the node at `until`."""
     if t >= until:
@@ -226,7 +233,7 @@ def leaf(p: Any, s: Any, n: int, t: int) -> int:
         age = age_of(p, s)
         return 2 if age != age else 0
     category = p.node[n].category
-    if category >= 0 and t < max(s.category[category].before, s.category[category].now):
+    if category >= 0 and t < masked_until(s, category):
         return 0
     return code
 

@@ -12,7 +12,7 @@ import math
 from typing import Any
 
 from tocsin.grading.intake import scaled, take
-from tocsin.grading.leaves import soil, touch, update_leaves
+from tocsin.grading.leaves import masked_until, soil, touch, update_leaves
 from tocsin.grading.nodes import forget, update_nodes
 from tocsin.grading.opcodes import (
     CUT,
@@ -61,6 +61,7 @@ def begin(p: Any, s: Any, start: int) -> None:
     for a in range(5):
         s.category[a].before = NONE
         s.category[a].now = NONE
+        s.category[a].crs = 0
         s.category[a].time = NONE
     for k in range(len(p.scale)):
         s.scale[k].start = start
@@ -93,7 +94,7 @@ def lapse(p: Any, s: Any, t: int) -> None:
             s.node[n].due = INF
             soil(s, n)
     for a in range(5):
-        if max(s.category[a].before, s.category[a].now) == t:
+        if masked_until(s, a) == t:
             for i in range(p.category[a].leaves_from, p.category[a].leaves_to):
                 soil(s, p.index[i])
 
@@ -108,7 +109,7 @@ def next_due(p: Any, s: Any, t: int) -> int:
         if s.node[n].due < due:
             due = s.node[n].due
     for a in range(5):
-        until = max(s.category[a].before, s.category[a].now)
+        until = masked_until(s, a)
         if t < until < due:
             due = until
     return due

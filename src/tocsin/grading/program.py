@@ -44,7 +44,7 @@ S_CHANNEL = record(
     "low high top_low top_high base_low base_high last_low last_high",
 )
 S_NODE = record("value dirty due pulse mark")
-S_CATEGORY = record("before now time")
+S_CATEGORY = record("before now crs time")
 S_SCALE = record("start grade up_to ambiguous because waiting judgement flags change dirty")
 
 

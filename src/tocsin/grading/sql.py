@@ -148,8 +148,11 @@ def _adds(row: Row) -> dict[str, str | int]:
 
 def _last_change(bench: Spans, chart: Chart, findings: Findings, names: list[str]) -> Table:
     """(patient_id, last): the last instant after the first fact at which a finding or its reading changes."""
-    moves = []
-    for place, name in enumerate(names):
+    # That something was charted says nothing for itself: presence alone does not lengthen the record.
+    lasting = [name for name in names if findings.scale.findings[name].form != "charted"]
+    none = chart.keys.filter(ibis.literal(False))
+    moves = [none.select("k", t="u0", f=whole(0), lo=whole(0), hi=whole(0))]
+    for place, name in enumerate(lasting):
         steps = findings[name]
         for end, sign in (("s", 1), ("e", -1)):
             moves.append(
