@@ -69,7 +69,7 @@ REST = {
     "given without limit": 'x = { given = ["sleep-apnea"] }',
     "given push": 'x = { given = ["vasopressor"], one_of = ["push"], within_hours = 8 }',
     "given, two kinds": 'x = { given = ["fluid-bolus", "tocilizumab", "norepinephrine"], within_hours = 8 }',
-    "charted": 'x = { charted = ["spo2", "oxygen-device"], within_hours = 8 }',
+    "charted": 'c = { charted = ["spo2", "oxygen-device"], within_hours = 8 }\nx = { all = ["c"] }',
     "all any none": f"""{LOW}\n{NE}\n{HOT}\n{BOLUS}
         x = {{ all = ["hot"], any = ["low", "bolus"], none = ["ne"] }}""",
     "count_of": f'{LOW}\n{NE}\n{EPI}\nx = {{ count_of = ["low", "ne", "epi"], at_least = 2 }}',
@@ -132,8 +132,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Library:
     for word, findings in WORDS.items():
         written(folder, slug(word), findings)
     written(
-        folder, "open-rows", f"{LOW}\n{NE}\n{HOT}",
-        '[[row]]\ngrade = 1\nany = ["hot"]\n[[row]]\ngrade = 2\nany = ["low"]\nambiguous = "w"\n'
+        folder, "open-rows", f'{LOW}\n{NE}\n{HOT}\nseen = {{ charted = ["spo2"], within_hours = 48 }}',
+        '[[row]]\ngrade = 1\nany = ["hot", "seen"]\n[[row]]\ngrade = 2\nany = ["low"]\nambiguous = "w"\n'
         '[[row]]\ngrade = 2\nall = ["hot"]\nany = ["ne"]\n[[row]]\ngrade = 4\nany = ["ne"]\npossible = true\n'
         'ambiguous = "w"\n[[row]]\ngrade = 3\nany = ["low"]\nnone = ["hot"]\n',
     )
