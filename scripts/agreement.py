@@ -16,7 +16,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -52,7 +52,6 @@ ONLY_TWO = (
     "one.patient_id = two.patient_id and two.time - one.time between interval 0 minute and interval 1 minute)"
 )
 ORGANS = "('creatinine', 'alt', 'ast', 'bilirubin', 'inr', 'aptt')"
-TRANSFUSIONS = "('transfusion-plasma', 'transfusion-platelets', 'transfusion-red-cells')"
 PERIPHERAL = ("CLIF has no peripheral parenteral nutrition", ONLY_TWO.format("parenteral-nutrition"))
 WEIGHT = (
     "the body weight by which a dose per kg becomes a dose: CLIF has the first of the stay, MEDS that "
@@ -64,7 +63,7 @@ CAUSES = {
         ("`<` and `>` are lost in MEDS, which leaves the result unknown",
          "update one set value = null, text = 'unusable' where text in ('<', '>')"),
         ("results that no stay claims are in MEDS only", SAME.format(ORGANS)),
-        ("FiO2 of 0 and 4 % is refused and leaves FiO2 unknown; CLIF has left it out", SAME.format("('fio2')")),
+        ("FiO2 of 0 and 4 % is refused, FiO2 then unknown; CLIF has left it out", SAME.format("('fio2')")),
         PERIPHERAL,
         WEIGHT,
     ),
@@ -78,7 +77,6 @@ CAUSES = {
     "meds fhir": (
         ("MEDS says that a device was charted and not which, which leaves it unknown",
          "delete from one where measure = 'oxygen-device' and text = 'unusable'"),
-        ("a transfusion without a rate stands at its end in FHIR", SAME.format(TRANSFUSIONS)),
         WEIGHT,
     ),
 }  # fmt: skip
@@ -125,7 +123,7 @@ class Records:
         facts = open_source(path, timezone=zone).table()
         self.con.register("facts", facts)
         columns = {each: f'f."{each}"' for each in SCHEMA.names}
-        columns |= {each: "null" for each in ("recorded", "source", "replaces")}
+        columns |= dict.fromkeys(("recorded", "source", "replaces"), "null")
         columns |= {each: wall.format(f'f."{each}"') for each in ("time", "end")} | {"patient_id": "stay"}
         listed = ", ".join(f'{sql} as "{each}"' for each, sql in columns.items())
         self.con.execute(
@@ -148,11 +146,11 @@ class Records:
                 "from stay"
             )
 
-    def measures(self, pair: str) -> tuple[str, ...]:
-        """The measures that are compared."""
-        self.sides(pair)
-        found = self.con.execute("select distinct measure from two where measure <> 'sex' order by 1")
-        return tuple(measure for (measure,) in found.fetchall())
+    def measures(self, pair: str) -> list[str]:
+        """What both carry."""
+        one, two = pair.split()
+        sql = f"select distinct measure from {one} where measure in (select measure from {two}) order by 1"
+        return [name for (name,) in self.con.execute(sql).fetchall() if name not in APART[pair]]
 
     def courses(self, side: str) -> Courses:
         """Every stay graded under every scale, equal neighbours joined, cut at discharge."""
@@ -206,25 +204,25 @@ def differences(one: Courses, two: Courses) -> dict[str, Difference]:
     found = {}
     for scale in SCALES:
         pairs = [(one.get(key, []), two.get(key, [])) for key in {*one, *two} if key[1] == scale]
-        hours = [apart(*sides) for sides in pairs]
+        times = [apart(*sides) for sides in pairs]
         found[scale] = Difference(
             intervals=sum(len({*left, *right}) for left, right in pairs),
             same=sum(len({*left} & {*right}) for left, right in pairs),
-            stays=sum(each > 0 for each in hours),
-            hours=sum(hours),
+            stays=sum(map(bool, times)),
+            hours=sum(times, timedelta()) / timedelta(hours=1),
         )
     return found
 
 
-def apart(one: list[Span], two: list[Span]) -> float:
-    """Hours in which two courses do not say the same."""
+def apart(one: list[Span], two: list[Span]) -> timedelta:
+    """For how long two courses do not say the same."""
     if one == two:
-        return 0.0
+        return timedelta()
     cuts = sorted({moment for start, end, *_ in (*one, *two) for moment in (start, end)})
-    total = 0.0
+    total = timedelta()
     for start, end in pairwise(cuts):
         left, right = (next((s[2:] for s in side if s[0] <= start < s[1]), None) for side in (one, two))
-        total += (end - start).total_seconds() / 3600 if left != right else 0.0
+        total += end - start if left != right else timedelta()
     return total
 
 
@@ -232,25 +230,24 @@ def section(records: Records) -> str:
     """The part of docs/agreement.md that is made here."""
     stays, days = records.con.sql("select count(*), sum(epoch(went - came)) / 86400 from stay").fetchall()[0]
     lines = [
-        f"Compared: {stays} stays of {days:,.0f} days, each graded for itself from admission to discharge. A cell "
-        "says in how many stays `grade` or `up_to` ever differs, and for how many hours in all."
+        f"Compared are {stays} stays of {days:,.0f} days, each graded for itself from admission to "
+        "discharge: intervals on either side, those with the same start, end, `grade` and `up_to` on both, "
+        "and then, in the cells, how many stays ever differ and for how many hours in all."
     ]
     for pair in PAIRS:
         left, right = pair.upper().split()
         steps = list(records.steps(pair))
-        lines += ["", f"### {left} and {right}", "", f"On {', '.join(records.measures(pair))}"]
-        lines[-1] += f"; {', '.join(LENT)} lent by CLIF to both." if "fhir" in pair else "."
-        lines += ["", "After the known causes are removed, one more in each column:", ""]
+        lent = f"; {', '.join(LENT)} lent to both by CLIF" if "fhir" in pair else ""
+        lines += ["", f"### {left} and {right}", "", f"On {', '.join(records.measures(pair))}{lent}.", ""]
+        lines += ["Known causes, removed one after the other in the numbered columns:", ""]
         lines += [f"{n}. {cause}" for n, (cause, _) in enumerate(CAUSES[pair], 1)]
         heads = ["scale", "intervals", "the same", "as they stand", *map(str, range(1, len(steps)))]
         lines += ["", f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
         for scale in SCALES:
-            first = steps[0][scale]
-            cells = [
-                f"{each.stays}: {each.hours:,.1f} h" if each.stays else "0"
-                for each in (s[scale] for s in steps)
-            ]
-            lines.append(f"| {' | '.join((scale, f'{first.intervals:,}', f'{first.same:,}', *cells))} |")
+            found = [step[scale] for step in steps]
+            cells = [f"{each.stays}: {each.hours:,.1f} h" if each.stays else "0" for each in found]
+            counts = (scale, f"{found[0].intervals:,}", f"{found[0].same:,}")
+            lines.append(f"| {' | '.join((*counts, *cells))} |")
     return "\n".join(lines)
 
 

@@ -222,9 +222,9 @@ def test_a_rate_stands_to_the_next_row_of_its_bag_also_two_days_later(tmp_path: 
     rows = of(raw("clif", folder)[0], "norepinephrine")
     assert [said(row, "time", "value", "end") for row in rows] == [
         ("2030-03-01 02:00", 0.1, "2030-03-03 04:00"),
-        ("2030-03-03 04:00", 0.0, None),
-        ("2030-03-03 04:00", 0.2, None),
-        ("2030-03-03 04:00", 0.3, None),
+        ("2030-03-03 04:00", 0.0, "None"),
+        ("2030-03-03 04:00", 0.2, "None"),
+        ("2030-03-03 04:00", 0.3, "None"),
     ]
 
 

@@ -164,7 +164,8 @@ def continuous(tables: Folder) -> list[str]:
     """Infusions: start, dose change and stop are rows of their own; a stop is a rate of 0.
 
     A rate stands to the next row of its bag (`med_order_id`), also a day later. Where the next bag is hung
-    before the last one is stopped, that stop does not stop the drug. A drug that is given rather than run (acetaminophen over 15 min) counts when it starts, its dose unknown.
+    before the last one is stopped, that stop does not stop the drug. A drug that is given rather than run
+    (acetaminophen over 15 min) counts when it starts, its dose unknown.
     """
     table = "medication_admin_continuous"
     if not tables.has(table, "med_category", "admin_dttm"):

@@ -90,7 +90,8 @@ def deaths(tables: Folder) -> list[str]:
     con.execute(
         f"create temp table dead as select p, {charted} as charted, "
         f"{died(charted, tables.timezone)} as time, {tables.source('patient')} "
-        f"from {tables.scans['patient']} c join person on person.patient_id = c.patient_id::varchar where {charted} is not null"
+        f"from {tables.scans['patient']} c "
+        f"join person on person.patient_id = c.patient_id::varchar where {charted} is not null"
     )
     same_day = "dead.p = expired.p and expired.time between dead.charted and dead.time"
     return [
