@@ -115,7 +115,6 @@ BROKEN = {
     ),
     "doubled header": (CSV.replace("text", "value").encode(), "column `value` is there twice"),
     "one JSON list": (json.dumps(rows()).encode(), "is one JSON list"),
-    "a long line": (HEAD + LINE + b"x" * (20 << 20) + b"\n" + LINE, "line longer than 8 MiB"),
     "a long header": (b"x" * (9 << 20), "line longer than 8 MiB"),
 }
 
@@ -139,26 +138,37 @@ def test_what_is_not_there_is_said(tmp_path):
         open_source(tmp_path, lib=LIB)
 
 
-@pytest.mark.parametrize("first", ["patient_id,time,measure\n", '{"patient_id": "a"}\n'])
-def test_a_line_of_two_gigabytes_does_not_fill_memory(tmp_path, first):
-    """The line is refused while it is read; the file is mostly a hole on disk."""
-    path = tmp_path / "long.csv"
-    with path.open("wb") as file:
-        file.write(first.encode() + b"x" * 100_000)
-        file.truncate(2 << 30)
-    code = (
-        "import resource, sys\n"
-        "from tocsin.facts import FactsError\n"
-        "from tocsin.sources.read import open_source\n"
-        "try:\n"
-        "    open_source(sys.argv[1]).table()\n"
-        "except FactsError as error:\n"
-        "    print(error)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
-    assert "line longer than 8 MiB" in done.stdout
-    assert int(done.stdout.split()[-1]) < 500
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+@pytest.mark.parametrize("length", [(8 << 20) + 1, (20 << 20) + 7])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_line_too_long_to_be_a_row_costs_no_other(tmp_path, form, length, packed):
+    """It is refused while it is read; the rows around it are taken and keep their numbers."""
+    head, line = HEAD, LINE
+    if form == "jsonl":
+        fact = {"patient_id": "a", "time": "2026-01-05T08:00Z", "measure": "heart-rate", "value": 80}
+        fact["unit"] = "/min"
+        head, line = b"", json.dumps(fact).encode() + b"\n"
+    later = [line.replace(b"80", b"81"), b"x" * length]
+    data = head + line + b"x" * length + b"\n" + b"".join(later)
+    name = f"f.{form}.gz" if packed else f"f.{form}"
+    source = open_source(put(tmp_path, name, gzip.compress(data, 1) if packed else data), lib=LIB)
+    table = source.table()
+    assert dict(zip(table["value"].to_pylist(), table["source"].to_pylist(), strict=True)) == {
+        80.0: f"{name}:1", 81.0: f"{name}:3"
+    }  # fmt: skip
+    (rejects,) = source.rejects
+    assert rejects["row"].to_pylist() == [2, 4]
+    assert set(rejects["what"].to_pylist()) == {"is a line longer than 8 MiB"}
+    assert source.rows_read == 4
+
+
+@pytest.mark.parametrize("length", [0, 1, (1 << 20) - 40, 3 << 20, 7 << 20])
+def test_a_line_of_any_length_below_is_taken(tmp_path, length):
+    """Wherever the line falls on the blocks it is read in."""
+    data = HEAD + LINE * 3 + LINE.replace(b"\n", b"x" * length + b"\n") + LINE.replace(b"80", b"81")
+    source = open_source(put(tmp_path, "f.csv", data), lib=LIB)
+    assert 81.0 in source.table()["value"].to_pylist()
+    assert source.rows_read == 5
 
 
 def test_a_line_that_cannot_be_split_costs_no_other(tmp_path):

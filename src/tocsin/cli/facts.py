@@ -9,7 +9,7 @@ from typing import Any
 import click
 import pyarrow as pa
 
-from tocsin.cli.options import Reading, reading_options, say
+from tocsin.cli.options import Reading, counted, reading_options, say
 from tocsin.cli.output import check_suffix, clock, is_terminal, show, to_pipe
 
 SHOWN_ROWS = 80
@@ -37,7 +37,7 @@ def facts_command(source: Sequence[str], out: Path | None, as_json: bool, **read
     opened = Reading(source, out=out, **reading)
     if out:
         write_facts(opened.batches(), out)
-        say(f"wrote {opened.facts:,} facts to {out}")
+        say(f"wrote {counted(opened.facts, 'fact')} to {out}")
     elif as_json or not is_terminal():
         to_pipe(pa.Table.from_batches([batch]) for batch in opened.batches())
     else:

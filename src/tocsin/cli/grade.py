@@ -11,7 +11,7 @@ from typing import Any
 import click
 import pyarrow as pa
 
-from tocsin.cli.options import Reading, moment, reading_options, say, scales_of
+from tocsin.cli.options import Reading, counted, moment, reading_options, say, scales_of
 from tocsin.cli.output import check_suffix, clock, is_terminal, show, to_pipe, write_file
 from tocsin.plots.look import LIGHT
 
@@ -88,7 +88,8 @@ def grade_command(
             _draw(facts, pa.concat_tables(graded), source, plot)
         _answer(iter(graded), out, as_json, _show_intervals, quiet=True)
     else:
-        graded_stream = grade(source.batches(encoded=True), asked, lib=source.lib, until=until, as_of=as_of)
+        facts = source.batches(to_grade=True)
+        graded_stream = grade(facts, asked, lib=source.lib, until=until, as_of=as_of, notify=say)
         _answer(graded_stream, out, as_json, _show_intervals)
     source.close()
 
@@ -114,7 +115,8 @@ def episodes_command(
 
     from tocsin.episodes import episodes_of
 
-    found = episodes_of(source.batches(encoded=True), asked, lib=source.lib, until=until, as_of=as_of)
+    facts = source.batches(to_grade=True)
+    found = episodes_of(facts, asked, lib=source.lib, until=until, as_of=as_of, notify=say)
     _answer(found, out, as_json, _show_episodes)
     source.close()
 
@@ -135,7 +137,7 @@ def _answer(
         first = next(tables, None)
         if first is not None:
             rows = write_file(chain([first], tables), out)
-            say(f"wrote {rows:,} rows to {out}")
+            say(f"wrote {counted(rows, 'row')} to {out}")
     elif as_json or not is_terminal():
         if not quiet:
             to_pipe(tables)

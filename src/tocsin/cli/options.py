@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 SHOWN_REJECTS = 3
+#: Most rows kept back while none of them was usable.
+HELD_ROWS = 1_000_000
 SHOWN_UNUSED = 10
 
 
@@ -52,6 +54,19 @@ def unit_of(value: str) -> tuple[str, str]:
     return measure, unit
 
 
+def zone_of(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    """A time zone that exists: a misspelt one would only be noticed by a source whose times carry none."""
+    if value == "UTC":
+        return value
+    from zoneinfo import available_timezones
+
+    zones = available_timezones()
+    # A machine may have no zone files at all; then whoever reads the times has to know the name.
+    if zones and value not in zones:
+        raise click.BadParameter(f"no time zone `{value}`{near(value, zones)}; a name as Europe/Berlin")
+    return value
+
+
 def reading_options(command: F) -> F:
     """How to read the source: zone, codes, definitions, units, what to do with rejects."""
     for option in reversed(
@@ -60,15 +75,16 @@ def reading_options(command: F) -> F:
                 "--patient", "patients", multiple=True, metavar="ID", help="Only this patient (repeatable)."
             ),
             click.option(
-                "--timezone", default="UTC", show_default=True, metavar="ZONE",
+                "--timezone", default="UTC", show_default=True, metavar="ZONE", callback=zone_of,
                 help="Zone of times that carry none (OMOP, MEDS), as in Europe/Berlin.",
             ),
             click.option(
-                "--codes", type=click.Path(path_type=Path), metavar="FILE",
+                "--codes", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
                 help="A site's own codes, as TOML.",
             ),
             click.option(
-                "--definitions", "folders", multiple=True, type=click.Path(path_type=Path), metavar="DIR",
+                "--definitions", "folders", multiple=True,
+                type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
                 help="A folder of your own definitions on top of the built-in ones (repeatable).",
             ),
             click.option(
@@ -114,9 +130,16 @@ class Reading:
         strict: bool = False,
         out: Path | None = None,
     ) -> None:
+        from tocsin.facts import check_units
         from tocsin.sources.read import open_source
 
         self.lib = library(tuple(folders))
+        _check_outputs(files, out, rejects)
+        try:
+            check_units(dict(units), self.lib)
+        except TocsinError as error:
+            raise click.UsageError(str(error)) from None
+        self.files = files
         self.patients = patients
         self.strict = strict
         self.rejects_file = rejects or (out.with_name(out.name + ".rejects.csv") if out else None)
@@ -124,19 +147,34 @@ class Reading:
         self.facts = 0
         self.usable = False
 
-    def batches(self, encoded: bool = False) -> Iterator[pa.RecordBatch]:
+    def batches(self, to_grade: bool = False) -> Iterator[pa.RecordBatch]:
         """Canonical facts, whole patients a batch; several files are read as one.
 
-        `encoded` leaves repeated texts as dictionaries where the source has them: less work for grading.
+        `to_grade` leaves out columns that grading does not read, where that spares reading them, and hands
+        repeated texts on as dictionaries: a third of the work on a facts file.
+
+        Nothing is handed on before a row proves usable, and a source of which nothing is, or that `strict`
+        refuses, raises `TocsinError` at its end: no answer is finished from it.
         """
+        columns = None
+        if to_grade and not self.source.may_correct:
+            from tocsin.grading.rows import READ
+
+            columns = [*READ, "recorded"]
+        held: list[pa.RecordBatch] = []
         with progress() as advance:
-            for batch in self.source.batches(encoded=encoded and not self.patients):
+            for batch in self.source.batches(columns, encoded=to_grade and not self.patients):
                 batch = self._only(batch)
                 self.facts += batch.num_rows
                 self.usable = self.usable or _any_usable(batch)
                 advance(batch.num_rows)
                 if batch.num_rows:
-                    yield batch
+                    held.append(batch)
+                if self.usable or self.facts > HELD_ROWS:
+                    yield from held
+                    held = []
+        if not self.usable or (self.strict and self._rejected()):
+            self.close()
 
     def _only(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         if not self.patients:
@@ -162,9 +200,9 @@ class Reading:
         TocsinError : no row was usable, or `strict` and a row was rejected.
         """
         source = self.source
-        rejects = [table for table in source.rejects if table.num_rows]
+        rejects = self._rejected()
         count = sum(table.num_rows for table in rejects)
-        say(f"read {source.rows_read:,} rows ({source.kind}): {self.facts:,} facts")
+        say(f"read {counted(source.rows_read, 'row')} ({source.kind}): {counted(self.facts, 'fact')}")
         for note in source.notes:
             say(note)
         self._say_unused()
@@ -173,9 +211,16 @@ class Reading:
         if self.patients and not self.facts:
             raise TocsinError(f"no facts of patient {', '.join(self.patients)}")
         if not self.usable:
-            raise TocsinError("no row was usable" if source.rows_read else "there is no row to read")
+            said = "no row was usable" if source.rows_read else "there is no row to read"
+            raise TocsinError(
+                f"{', '.join(_called(name) for name in self.files)}: {said}\n"
+                "  why: an empty answer would look like a patient without CRS"
+            )
         if count and self.strict:
-            raise TocsinError(f"{count:,} rows were rejected and --strict was given")
+            raise TocsinError(f"{counted(count, 'row')} not taken as written, and --strict was given")
+
+    def _rejected(self) -> list[pa.Table]:
+        return [table for table in self.source.rejects if table.num_rows]
 
     def _say_unused(self) -> None:
         unused = self.source.unused
@@ -183,7 +228,7 @@ class Reading:
             return
         rows, codes = sum(unused.values()), len(unused)
         first = f"the {SHOWN_UNUSED} most frequent" if codes > SHOWN_UNUSED else "all of them"
-        say(f"{rows:,} rows of {codes:,} codes not used; {first}:")
+        say(f"{counted(rows, 'row')} of {counted(codes, 'code')} not used; {first}:")
         for (system, code), times in unused.most_common(SHOWN_UNUSED):
             say(f"  {times:>10,}  {system} {code}")
 
@@ -201,6 +246,31 @@ class Reading:
 
         write_file(rejects, self.rejects_file)
         say(f"rows not taken as written: {said}; see {self.rejects_file}")
+
+
+def _check_outputs(files: Sequence[str], out: Path | None, rejects: Path | None) -> None:
+    """Refuse, before any work, a place for rejects that cannot be written, and to write over what is read."""
+    if rejects:
+        from tocsin.cli.output import check_suffix
+
+        check_suffix(rejects)
+    read = {Path(name).resolve() for name in files if name != "-"}
+    for path in (out, rejects):
+        if path and path.resolve() in read:
+            raise click.UsageError(f"{path} is also what is read; name another file to write")
+
+
+def _called(name: str) -> str:
+    return "standard input" if name == "-" else name
+
+
+def counted(number: int, thing: str) -> str:
+    """A number with its thing.
+
+    >>> counted(1, "row"), counted(1200, "row")
+    ('1 row', '1,200 rows')
+    """
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def _any_usable(batch: pa.RecordBatch) -> bool:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 import click
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tocsin.cli.lines import json_lines
 from tocsin.definitions.schema import TocsinError
-from tocsin.facts.files import replaced
+from tocsin.facts.files import replaced, writing
 from tocsin.facts.parse import iso
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
@@ -71,13 +71,6 @@ def _write_jsonl(tables: Iterable[pa.Table], sink: IO[bytes]) -> int:
     return rows
 
 
-def json_lines(table: pa.Table) -> Iterator[bytes]:
-    """One JSON object per row; times ISO 8601 with Z, lists as lists."""
-    for batch in table.to_batches(max_chunksize=10_000):
-        for row in batch.to_pylist():
-            yield orjson.dumps(row, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
-
-
 def _flat(table: pa.Table) -> pa.Table:
     """The table as CSV can hold it: lists joined by `;`, times ISO 8601 with Z."""
     columns = []
@@ -92,8 +85,9 @@ def _flat(table: pa.Table) -> pa.Table:
 
 def to_pipe(tables: Iterable[pa.Table]) -> int:
     """Write JSON lines to standard output as they come."""
-    rows = _write_jsonl(tables, sys.stdout.buffer)
-    sys.stdout.flush()
+    with writing("standard output"):
+        rows = _write_jsonl(tables, sys.stdout.buffer)
+        sys.stdout.flush()
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -41,6 +42,25 @@ def write_facts(batches: Iterable[pa.RecordBatch], out: str | os.PathLike[str]) 
         return writers[path.suffix](iter(batches), file)
 
 
+#: What an operating system says when a disk, a quota or a limit on file sizes is full.
+FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+
+
+@contextmanager
+def writing(name: str) -> Iterator[None]:
+    """Name what could not be written when the disk fills up; raises `FactsError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise FactsError(
+            f"{name}: cannot be written to its end: {error.strerror}\n"
+            "  why: half an answer would look like a whole one\n"
+            "  fix: free some space, or write elsewhere"
+        ) from error
+
+
 @contextmanager
 def replaced(path: Path) -> Iterator[Any]:
     """A binary file that takes the place of `path` when all went well, and is gone when not."""
@@ -51,7 +71,7 @@ def replaced(path: Path) -> Iterator[Any]:
             f"{path}: cannot be written: {error.strerror}\n  fix: an existing, writable folder"
         ) from error
     try:
-        with os.fdopen(handle, "wb") as file:
+        with writing(str(path)), os.fdopen(handle, "wb") as file:
             yield file
         umask = os.umask(0)
         os.umask(umask)

@@ -123,7 +123,8 @@ def message(reject: Mapping[str, Any]) -> str:
         for name in ("measure", "value", "text", "unit")
         if reject.get(name) not in (None, "")
     )
-    return f"{place}: {said} {reject['what']}\n  why: {reject['why']}\n  fix: {reject['fix']}"
+    said = f"{said} {reject['what']}".lstrip()
+    return f"{place}: {said}\n  why: {reject['why']}\n  fix: {reject['fix']}"
 
 
 def messages(rejects: pa.Table, most: int | None = None) -> Iterator[str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tocsin.sources.tally import Tally
@@ -52,6 +53,49 @@ def lines(path: Path, tally: Tally, longest: int = LONGEST) -> Iterator[tuple[in
             rest = b"" if skipping else rest
     if rest.strip():
         yield number + 1, rest
+
+
+class ShortLines(io.RawIOBase):
+    """A stream of bytes in which every line longer than `longest` is the short line `instead`.
+
+    For readers that take a whole stream and hold a line at a time. Costs one search for a line end a block.
+    """
+
+    def __init__(self, file: IO[bytes] | gzip.GzipFile, longest: int, instead: bytes) -> None:
+        self._blocks = self._shortened(file, longest, instead + b"\n")
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill what fits; 0 at the end."""
+        while not self._rest:
+            block = next(self._blocks, None)
+            if block is None:
+                return 0
+            self._rest = memoryview(block)
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+    @staticmethod
+    def _shortened(file: IO[bytes] | gzip.GzipFile, longest: int, instead: bytes) -> Iterator[bytes]:
+        held, skipping = b"", False
+        while block := file.read(BLOCK):
+            end = block.rfind(b"\n") + 1
+            if not end:  # inside one line
+                held = b"" if skipping else held + block
+            else:
+                first = block.find(b"\n") + 1
+                if skipping or len(held) + first > longest:
+                    held, block, end, skipping = instead, block[first:], end - first, False
+                yield held + block[:end]
+                held = block[end:]
+            if len(held) > longest:
+                held, skipping = b"", True
+        yield instead if skipping else held
 
 
 def _too_long(path: Path, number: int, tally: Tally, longest: int) -> None:

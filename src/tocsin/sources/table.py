@@ -21,9 +21,12 @@ import pyarrow.compute as pc
 from tocsin.facts import FactsError
 from tocsin.facts.columns import METADATA, REJECTS, named_columns
 from tocsin.facts.parse import is_text
+from tocsin.sources.lines import ShortLines
 
 #: Bytes of a line past which it is no row (and memory would follow the file).
 LONGEST_LINE = 8 << 20
+#: What stands in its place in a CSV: with one column it is refused, and told apart by its text.
+LONG_LINE = "(a line too long to be a row)"
 #: Rows of a batch.
 ROWS = 262_144
 HEAD = 1 << 16
@@ -110,7 +113,7 @@ class File:
                     {
                         "file": self.name,
                         "row": row,
-                        "text": text[:200],
+                        "text": text[:200] or None,
                         "kind": "rejected",
                         "what": what,
                         "why": why,
@@ -141,7 +144,7 @@ class File:
 
         with self.open() as lines:
             reader = arrow_csv.open_csv(
-                lines,
+                ShortLines(lines, LONGEST_LINE, LONG_LINE.encode()),
                 arrow_csv.ReadOptions(
                     use_threads=False, block_size=LONGEST_LINE, column_names=columns, skip_rows=1
                 ),
@@ -158,13 +161,23 @@ class File:
                 numbers, told = _numbered(row, batch.num_rows, bad, told)
                 row = int(numbers[-1]) + 1 if len(numbers) else row
                 yield from self._closed(batch.append_column("row", pa.array(numbers)))
-        if bad:
-            self.rows_read += len(bad)
+        self.rows_read += len(bad)
+        self._refuse_long([row for row, text in bad if text == LONG_LINE])
+        if bad := [(row, text) for row, text in bad if text != LONG_LINE]:
             self.reject(
                 bad,
                 f"has another number of columns than the header ({len(header)})",
                 "which value belongs to which column is not known",
                 "quote texts that contain the delimiter, and close every quote",
+            )
+
+    def _refuse_long(self, rows: list[int]) -> None:
+        if rows:
+            self.reject(
+                [(row, "") for row in rows],
+                f"is a line longer than {LONGEST_LINE >> 20} MiB",
+                "a row of facts is one short line; holding this one would take the memory of all others",
+                "check line ends and quotes",
             )
 
     def _closed(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
@@ -197,11 +210,16 @@ class File:
         seen: set[str] = set()
         facts: list[dict[str, Any]] = []
         bad: list[tuple[int, str]] = []
+        long: list[int] = []
         row = 0
         with self.open() as lines:
             while line := lines.readline(LONGEST_LINE + 1):
                 if len(line) > LONGEST_LINE:
-                    raise self.too_long()
+                    row += 1
+                    long.append(row)
+                    while line and not line.endswith(b"\n"):
+                        line = lines.readline(LONGEST_LINE)
+                    continue
                 if not line.strip():
                     continue
                 row += 1
@@ -217,8 +235,9 @@ class File:
                 if len(facts) >= ROWS:
                     yield self._columns(facts, seen, only)
                     facts = []
+        self.rows_read += len(bad) + len(long)
+        self._refuse_long(long)
         if bad:
-            self.rows_read += len(bad)
             self.reject(
                 bad,
                 "is no JSON object",
@@ -329,6 +348,8 @@ def sniff(path: Path, name: str) -> File:
         file.form.kind = "arrow"
     elif head.startswith(b"\xff\xff\xff\xff"):
         file.form.kind = "stream"
+    elif path.suffix == ".parquet" or name.endswith(".parquet"):
+        raise file.broken("is no Parquet, though its name says so", "copy it again, or export it again")
     elif b"\x00" in head or head.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise file.broken("is not UTF-8 text", "save it again as UTF-8")
     elif head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
