@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache, cached_property
-from itertools import pairwise, zip_longest
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -437,10 +437,14 @@ class Course:
         if band is None:
             return UNKNOWN
         limit = band.below + band.plus_per_year * years
-        if base is not None and compare(base, "below", limit) == YES:
+        usual = NO if base is None else compare(base, "below", limit)
+        answers = set() if usual == YES else {compare(span, "below", limit)}
+        if base is not None and usual != NO:
             share, step = measure.chronic_fall_percent or 0.0, measure.chronic_fall or 0.0
-            return compare(span, "at_most", max(base.low * (1 - share / 100), base.low - step))
-        return compare(span, "below", limit)
+            least, most = (max(end * (1 - share / 100), end - step) for end in (base.low, min(base.high, limit)))
+            surely, ever = compare(span, "at_most", least) == YES, compare(span, "at_most", most) != NO
+            answers.add(YES if surely else UNKNOWN if ever else NO)
+        return answers.pop() if len(answers) == 1 else UNKNOWN
 
     def _plain(self, finding: Finding) -> list[int]:
         """`measure` with its bound: what stands is compared, what is missing is `if_missing`."""
@@ -721,11 +725,10 @@ class Course:
         """Where a reading that a finding looks at, and that does not stand for ever, is charted or lapses."""
         found: set[int] = set()
         for channel, hours in self.looked_at:
-            readings = self.channel(*channel)
-            for reading, after in zip_longest(readings, readings[1:]):
-                end = lapse(reading, hours)[0]
-                if end < math.inf:
-                    found |= {reading.at, int(end if after is None else min(end, after.at))}
+            limited = {k for k, read in enumerate(self.channel(*channel)) if lapse(read, hours)[0] < math.inf}
+            for i, (former, now) in enumerate(pairwise(self.standing(*channel, hours)), start=1):
+                if former != now and limited & {former, now}:
+                    found.add(i)
         return found
 
     @cached_property
