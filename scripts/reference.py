@@ -10,7 +10,7 @@ import click
 
 from tocsin.citations import cite
 from tocsin.cli.front import COMMANDS, cli
-from tocsin.definitions.describe import findings, rungs, used
+from tocsin.definitions.describe import findings, page, rungs, used
 from tocsin.definitions.load import library
 from tocsin.definitions.schema import SHELVES, Scale
 
@@ -35,7 +35,7 @@ def _help(command: click.Command, name: str) -> str:
 
 
 def definitions() -> str:
-    """Every scale's grades, every finding once, every shelf as a table."""
+    """Every scale's grades, every finding once, when an episode is over, every shelf as a table."""
     lib = library()
     parts = [MADE, "", "# Definitions", ""]
     parts += ["`tocsin explain ID` prints any of these, with codes and readings.", ""]
@@ -43,6 +43,7 @@ def definitions() -> str:
     for scale in scales:
         parts += [*(_deeper(line) for line in rungs(scale, lambda key: cite(key).text())), ""]
     parts += ["## Findings", "", *sorted({block for scale in scales for block in _blocks(scale)}), ""]
+    parts += [*(_deeper(line) for line in page("closing", lib).splitlines()), ""]
     for shelf in SHELVES:
         parts += [f"## {shelf.capitalize()}", ""]
         parts += ["| id | title | unit | stands for | status |", "|---|---|---|---|---|"]

@@ -218,3 +218,30 @@ def test_explain_names_every_rung_and_its_source():
         assert f"Grade {grade}" in page
     assert "Lee" in page
     assert "38" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("fever-counts", ["# The finding `fever-counts`", "## In astct-2019", "38 Cel"]),
+        ("oxygen", ["# Oxygen: devices, flow, FiO2", "`flow-above-6`"]),
+        ("vasopressin", ["# Vasopressin (`vasopressin`)", "# The finding `vasopressin`"]),
+        ("closing", ["24 h at grade 0", "48 h once one of these was given", "`ice-score` or `capd-score`"]),
+        ("axicabtagene-ciloleucel", ["Risk window: 20 d", "trial: ZUMA-1", "crs any pct: 94"]),
+    ],
+)
+def test_whatever_an_answer_names_can_be_explained(name, said):
+    """`because` names findings, an episode ends by a rule, a trigger is a therapy: each has a page."""
+    page = run("explain", name).stdout
+    assert [part for part in said if part not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("shelf", "name"),
+    [("scales", "lee-2014"), ("findings", "fever"), ("episodes", "closing"), ("drugs", "ecmo")],
+)
+def test_every_shelf_is_listed(shelf, name):
+    """What is listed can be explained."""
+    listed = [json.loads(line)["id"] for line in run("list", shelf).stdout.splitlines()]
+    assert name in listed
+    assert run("explain", listed[0]).returncode == 0

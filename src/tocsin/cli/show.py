@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import click
 import orjson
 
 from tocsin.citations import cite
 from tocsin.cli.output import is_terminal, show
+from tocsin.definitions.closing import closing
 from tocsin.definitions.describe import page
 from tocsin.definitions.load import Library, library
 from tocsin.definitions.schema import SHELVES
+from tocsin.definitions.shared import shared_findings
 
 definitions_option = click.option(
     "--definitions", "folders", multiple=True, type=click.Path(path_type=Path), metavar="DIR",
@@ -24,7 +27,9 @@ definitions_option = click.option(
 @click.argument("name")
 @definitions_option
 def explain_command(name: str, folders: Sequence[Path]) -> None:
-    """Show a scale, measure, drug, therapy, symptom or condition as a page, with its sources.
+    """Show a definition as a page, with its sources: a scale, a finding, a measure, a drug, a therapy, ...
+
+    NAME is an id of `tocsin list SHELF`, or a finding as `because` names it.
 
     \b
     Example:
@@ -56,7 +61,7 @@ def cite_command(keys: Sequence[str], bibtex: bool) -> None:
 
 
 @click.command("list")
-@click.argument("shelf", type=click.Choice(["scales", *SHELVES]))
+@click.argument("shelf", type=click.Choice(["scales", "findings", *SHELVES, "episodes"]))
 @definitions_option
 @click.option("--json", "as_json", is_flag=True, help="JSON lines, also on a terminal.")
 def list_command(shelf: str, folders: Sequence[Path], as_json: bool) -> None:
@@ -66,7 +71,7 @@ def list_command(shelf: str, folders: Sequence[Path], as_json: bool) -> None:
     Example:
         tocsin list scales
     """
-    rows = _rows(library(tuple(folders)), shelf)
+    rows = [(thing.id, thing.title, thing.status) for thing in _things(library(tuple(folders)), shelf)]
     if as_json or not is_terminal():
         for name, title, status in rows:
             click.echo(orjson.dumps({"id": name, "title": title, "status": status}).decode())
@@ -74,8 +79,24 @@ def list_command(shelf: str, folders: Sequence[Path], as_json: bool) -> None:
         show(("id", "title", "status"), rows)
 
 
-def _rows(lib: Library, shelf: str) -> list[tuple[str, str, str]]:
-    things = (lib.scale(name) for name in lib.scales) if shelf == "scales" else (
-        lib.measure(name) for name in sorted(lib.files(shelf))
-    )
-    return [(thing.id, thing.title, thing.status) for thing in things]
+class _Listed(Protocol):
+    """What every definition has."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+
+
+def _things(lib: Library, shelf: str) -> Iterator[_Listed]:
+    for name in sorted(lib.files(shelf)):
+        if shelf == "scales":
+            yield lib.scale(name)
+        elif shelf == "findings":
+            yield shared_findings(name, lib)
+        elif shelf == "episodes":
+            yield closing("crs", lib)
+        else:
+            yield lib.measure(name)

@@ -28,6 +28,8 @@ class Closing:
     tuple of `charted` needs one reading in that time. `treated_with` are the drugs an episode lists.
     """
 
+    id: str
+    title: str
     outcome: str
     quiet_hours: float
     masked_hours: float
@@ -62,6 +64,8 @@ def closing(outcome: str, lib: Library) -> Closing:
     named = {*masked_by, *treated_with, *(name for line in charted for name in line)}
     named.update(name for kind in CAUSES for name in lib.classes.get(kind, ()))
     return Closing(
+        id=path.stem,
+        title=head.text("title"),
         outcome=outcome,
         quiet_hours=quiet,
         masked_hours=_hours(reader, "masked_hours", quiet),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from tocsin.definitions.closing import OUTCOMES, closing
 from tocsin.definitions.load import Library
 from tocsin.definitions.schema import DefinitionError, Finding, Measure, Row, Scale, near
+from tocsin.definitions.shared import SharedFindings, meanings, resting_on, shared_findings
 
 BOUND_WORDS = {"at_least": "at least", "above": "above", "at_most": "at most", "below": "below"}
 REFERENCE_WORDS = {
@@ -24,7 +26,8 @@ def page(name: str, lib: Library, cite: Cite = str) -> str:
 
     Parameters
     ----------
-    name : id of a scale or of anything that may stand in the `measure` column.
+    name : id of a scale, of anything that may stand in the `measure` column, of a file of findings, of a
+        finding as `because` names it, or `closing` for when an episode is over.
     cite : turns a key of the bibliography into the text to print.
 
     Raises
@@ -35,16 +38,52 @@ def page(name: str, lib: Library, cite: Cite = str) -> str:
     >>> print(page("temperature", library()).splitlines()[0])
     # Body temperature (`temperature`)
     """
+    parts: list[Iterable[str]] = []
     if name in lib.scales:
         scale = lib.scale(name)
-        lines = [*rungs(scale, cite), "", "## Findings", "", *findings(used(scale))]
-        return "\n".join(lines) + "\n"
+        parts.append([*rungs(scale, cite), "", "## Findings", "", *findings(used(scale))])
     if name in lib.measures:
-        return "\n".join(_measure(lib.measure(name), cite)) + "\n"
-    raise DefinitionError(
-        f"no definition `{name}`{near(name, [*lib.scales, *lib.measures])}\n"
-        "  fix: `tocsin list SHELF` names them all"
-    )
+        parts.append(_measure(lib.measure(name), cite))
+    if name in lib.files("episodes"):
+        parts.append(_closing(lib, cite))
+    if name in lib.files("findings"):
+        parts.append(_shared(shared_findings(name, lib), cite))
+    elif made := meanings(name, lib):
+        parts.append(_meanings(name, made))
+    if not parts:
+        known = [*lib.scales, *lib.measures, *lib.files("findings"), *lib.files("episodes")]
+        known += [finding for scale in map(lib.scale, lib.scales) for finding in scale.findings]
+        raise DefinitionError(
+            f"no definition `{name}`{near(name, known)}\n  fix: `tocsin list SHELF` names them all"
+        )
+    return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
+
+
+def _shared(file: SharedFindings, cite: Cite) -> Iterator[str]:
+    yield from _head(file, file.sources, cite)
+    if file.reading:
+        yield from ("", f"Our reading: {file.reading}")
+    yield from ("", "## Findings", "", *findings(file.findings))
+
+
+def _meanings(name: str, made: Mapping[tuple[Finding, ...], Sequence[str]]) -> Iterator[str]:
+    yield f"# The finding `{name}`"
+    for parts, scales in made.items():
+        yield from ("", f"## In {', '.join(scales)}", "", *findings(parts))
+
+
+def _closing(lib: Library, cite: Cite) -> Iterator[str]:
+    rules = [closing(outcome, lib) for outcome in OUTCOMES]
+    yield f"# {rules[0].title} (`{rules[0].id}`)"
+    yield from ("", _status(rules[0].status), "", *(f"- Source: {cite(key)}" for key in rules[0].sources))
+    for rule in rules:
+        looked = "; ".join(_names(line, " or ") for line in rule.charted)
+        yield from ("", f"## {rule.outcome.upper()}", "")
+        yield f"- over after {rule.quiet_hours:g} h at grade 0"
+        yield f"- over after {rule.masked_hours:g} h once one of these was given: {_names(rule.masked_by)}"
+        yield f"- resolved only if charted in that time: {looked}; else not observed"
+        yield f"- treatments it lists: {_names(rule.treated_with)}"
+    yield from ("", f"Our reading: {rules[0].reading}")
 
 
 def sentence(finding: Finding) -> str:
@@ -128,12 +167,14 @@ def _names(names: Iterable[str], join: str = ", ") -> str:
     return join.join(f"`{name}`" for name in names)
 
 
-def _head(thing: Scale | Measure, sources: Iterable[str], cite: Cite) -> Iterator[str]:
+def _status(status: str) -> str:
+    return f"Status: {status}." + (" It rests on memory or on one reader." if status == "draft" else "")
+
+
+def _head(thing: Scale | Measure | SharedFindings, sources: Iterable[str], cite: Cite) -> Iterator[str]:
     yield f"# {thing.title} (`{thing.id}`)"
     yield ""
-    yield f"Status: {thing.status}." + (
-        " It rests on memory or on one reader." if thing.status == "draft" else ""
-    )
+    yield _status(thing.status)
     yield ""
     for key in sources:
         yield f"- Source: {cite(key)}"
@@ -179,13 +220,7 @@ def used(scale: Scale) -> list[Finding]:
     """The findings a scale rests on, each before what it is made of."""
     roots = [name for row in scale.rows for name in (*row.all, *row.any, *row.none)]
     roots += [*scale.flags.values(), *(item.when for item in scale.judgements)]
-    seen: dict[str, Finding] = {}
-    while roots:
-        name = roots.pop(0)
-        if name not in seen:
-            seen[name] = scale.findings[name]
-            roots += scale.findings[name].names
-    return [*seen.values()]
+    return resting_on(scale.findings, roots)
 
 
 def _measure(measure: Measure, cite: Cite) -> Iterator[str]:
@@ -197,6 +232,13 @@ def _measure(measure: Measure, cite: Cite) -> Iterator[str]:
             yield f"| {code.system} | {code.code} | {code.unit or ''} | {code.word or ''} |"
     if measure.reading:
         yield from ("", f"Our reading: {measure.reading}")
+    for item in measure.raw.get("indication", ()):
+        yield from ("", f"## {item.get('indication', 'Indication')}", "")
+        for key, value in item.items():
+            if key not in ("row_id", "indication", "source"):
+                said = ", ".join(value) if isinstance(value, list) else f"{value}"
+                yield f"- {key.replace('_', ' ')}: {said}"
+        yield from (f"- Source: {cite(key)}" for key in item.get("source", ()))
 
 
 def _properties(measure: Measure) -> Iterator[tuple[str, str]]:
@@ -211,6 +253,8 @@ def _properties(measure: Measure) -> Iterator[tuple[str, str]]:
         yield "Reference limits", f"{_or(measure.ref_low, 'none')} to {_or(measure.ref_high, 'none')}"
     yield "Words, mild to worst", ", ".join(f"`{word}`" for word in measure.words)
     yield "Class", ", ".join(measure.classes)
+    if measure.risk_window_days is not None:
+        yield "Risk window", f"{measure.risk_window_days:g} d after a dose"
     for limit in measure.limits:
         plus = f" + {limit.plus_per_year:g} × age" if limit.plus_per_year else ""
         to = "on" if limit.age_below == float("inf") else f"to {limit.age_below:g}"
