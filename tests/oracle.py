@@ -441,7 +441,8 @@ class Course:
         answers = set() if usual == YES else {compare(span, "below", limit)}
         if base is not None and usual != NO:
             share, step = measure.chronic_fall_percent or 0.0, measure.chronic_fall or 0.0
-            least, most = (max(end * (1 - share / 100), end - step) for end in (base.low, min(base.high, limit)))
+            lowest, highest = base.low, min(base.high, limit)
+            least, most = (max(end * (1 - share / 100), end - step) for end in (lowest, highest))
             surely, ever = compare(span, "at_most", least) == YES, compare(span, "at_most", most) != NO
             answers.add(YES if surely else UNKNOWN if ever else NO)
         return answers.pop() if len(answers) == 1 else UNKNOWN

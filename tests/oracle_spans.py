@@ -50,7 +50,7 @@ def rank(span: Span, measure: Measure) -> tuple[tuple[float, bool], tuple[float,
 
 
 def equal(value: float, bound: float) -> bool:
-    return value == bound or abs(value - bound) <= 1e-9 * abs(bound)
+    return value == bound or (not math.isinf(bound) and abs(value - bound) <= 1e-9 * abs(bound))
 
 
 def compare(span: Span, op: str, bound: float) -> int:
