@@ -65,7 +65,7 @@ def closing(outcome: str, lib: Library) -> Closing:
     named.update(name for kind in CAUSES for name in lib.classes.get(kind, ()))
     return Closing(
         id=path.stem,
-        title=head.text("title"),
+        title=head.text("title", path.stem),
         outcome=outcome,
         quiet_hours=quiet,
         masked_hours=_hours(reader, "masked_hours", quiet),
