@@ -437,15 +437,13 @@ class Course:
         if band is None:
             return UNKNOWN
         limit = band.below + band.plus_per_year * years
-        usual = NO if base is None else compare(base, "below", limit)
-        answers = set() if usual == YES else {compare(span, "below", limit)}
-        if base is not None and usual != NO:
-            share, step = measure.chronic_fall_percent or 0.0, measure.chronic_fall or 0.0
-            lowest, highest = base.low, min(base.high, limit)
-            least, most = (max(end * (1 - share / 100), end - step) for end in (lowest, highest))
-            surely, ever = compare(span, "at_most", least) == YES, compare(span, "at_most", most) != NO
-            answers.add(YES if surely else UNKNOWN if ever else NO)
-        return answers.pop() if len(answers) == 1 else UNKNOWN
+        if base is None or compare(base, "below", limit) != YES:
+            return compare(span, "below", limit)
+        share, step = measure.chronic_fall_percent or 0.0, measure.chronic_fall or 0.0
+        least, most = (max(end * (1 - share / 100), end - step) for end in (base.low, base.high))
+        if compare(span, "at_most", least) == YES:
+            return YES
+        return NO if compare(span, "at_most", most) == NO else UNKNOWN
 
     def _plain(self, finding: Finding) -> list[int]:
         """`measure` with its bound: what stands is compared, what is missing is `if_missing`."""
