@@ -190,7 +190,7 @@ def _turns(chart: Chart, findings: Findings, names: list[str]) -> Table:
     found = [keys.select("patient_id", t="first")]
     for channel in channels:
         rows = chart.lapses(channel)
-        ends = rows.filter(rows.halt < FOREVER).select("k", t=ibis.least(rows.halt, rows.nxt))
+        ends = rows.filter(rows.halt < FOREVER).select("k", t=ibis.least(rows.halt, rows.nxt, rows.void))
         found.append(ends.group_by("k").aggregate(t=ends.t.max()).join(keys, "k").select("patient_id", "t"))
     every = ibis.union(*found, distinct=False)
     return every.join(keys, "patient_id").filter(ibis._.t > ibis._["first"]).select("patient_id", "t")

@@ -300,31 +300,35 @@ class Chart:
         return self._standing[channel]
 
     def lapses(self, channel: Channel) -> Table:
-        """The readings, `halt` where each stops by itself (`said` 1: as charted) and `nxt`, the next one."""
+        """The readings, with the instants at which they stop standing.
+
+        `halt` by themselves (`said` 1: as charted), `nxt` for the next one, `void` for a change of device.
+        """
         hold = channel.hold_hours
         hold = self.lib.measure(channel.measure).hold_hours if hold is None else hold
         read = self.readings(channel)
         reach = whole(FOREVER) if hold is None else read.t + hours(hold)
         # Of tied rows the later lapse rules; a row without an end lapses with its hold.
         said = read.stop.notnull() & ((read.unsaid == 0) | (read.stop >= reach))
-        return read.mutate(
+        rows = read.mutate(
             halt=ibis.ifelse(said, read.stop, reach),
             said=number(said),
             nxt=ibis.coalesce(read.t.lead().over(neighbours("t")), FOREVER),
         ).drop("stop", "unsaid")
+        held_with = self.lib.measure(channel.measure).held_with
+        return rows.mutate(void=whole(FOREVER)) if held_with is None else self._voided(rows, held_with)
+
+    def _voided(self, rows: Table, device: str) -> Table:
+        """Add `void`: the first change of the device after the reading."""
+        changes = self.changes(device).mutate(mark=whole(1))
+        marks = ibis.union(rows.select("k", "t", mark=whole(0)), changes, distinct=False)
+        marks = marks.group_by("k", "t").aggregate(mark=ibis._.mark.max())
+        return rows.join(next_marked(marks, marks.mark, "void").select("k", "t", "void"), ["k", "t"])
 
     def _held(self, channel: Channel) -> Table:
-        read = self.lapses(channel)
-        after = read.mutate(s=read.t, e=ibis.least(read.halt, read.nxt))
-        held_with = self.lib.measure(channel.measure).held_with
-        if held_with is not None:
-            changes = self.changes(held_with).mutate(mark=whole(1))
-            marks = ibis.union(read.select("k", "t", mark=whole(0)), changes, distinct=False)
-            marks = marks.group_by("k", "t").aggregate(mark=ibis._.mark.max())
-            void = next_marked(marks, marks.mark, "void").select("k", "t", "void")
-            after = after.join(void, ["k", "t"])
-            after = after.mutate(e=ibis.least(after.e, after.void)).drop("void")
-        return after.filter(after.s < after.e).drop("halt", "said", "nxt")
+        rows = self.lapses(channel)
+        spans = rows.mutate(s=rows.t, e=ibis.least(rows.halt, rows.nxt, rows.void))
+        return spans.filter(spans.s < spans.e).drop("halt", "said", "nxt", "void")
 
     def _infused(self, channel: Channel) -> Table:
         """An infusion stands to its end or its hold; then it is stopped, or nobody knows."""
@@ -343,7 +347,7 @@ class Chart:
             pre=whole(0),
         )
         both = ibis.union(on, off.select(*on.columns), distinct=False)
-        return both.filter(both.s < both.e).drop("halt", "said", "nxt")
+        return both.filter(both.s < both.e).drop("halt", "said", "nxt", "void")
 
     def masked(self, measures: Sequence[str]) -> list[Part]:
         """While `m` is above 0, a clinician has given one of these measures another cause."""
