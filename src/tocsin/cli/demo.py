@@ -38,11 +38,14 @@ def demo_command(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     peaks: dict[str, dict[str, str]] = {}
     graded: list[pa.Table] = []
-    paths = sorted(examples_folder().glob("*.csv"))
+    folder = examples_folder()
+    told = stories(folder)
+    paths = sorted(folder.glob("*.csv"))
+    say(f"Grading cytokine release syndrome (CRS): {len(paths)} example patients, {len(lib.scales)} scales")
     for step, path in enumerate(paths, 1):
         facts = open_source(path, lib=lib).table()
         patient = facts["patient_id"][0].as_py()
-        say(f"[{step}/{len(paths)}] {patient:<8} {path.name}")
+        say(f"[{step}/{len(paths)}] {patient:<8} {told.get(path.name, path.name)}")
         intervals = pa.concat_tables(grade(facts, lib.scales, lib=lib))
         graded.append(intervals)
         peaks[patient] = peak_grades(intervals)
@@ -52,22 +55,41 @@ def demo_command(out: Path) -> None:
     write_file(graded, out / "grades.csv")
     rows = [[name, *(peak.get(name, "") for peak in peaks.values())] for name in lib.scales]
     show(
-        ("scale", *peaks), rows, title="Highest grade proven, by scale and example patient",
-        note="2-4: 2 is proven, 4 is not ruled out by what was charted; *: the paper can be read in two ways",
+        ("scale", *peaks), rows, title="Highest grade (0 none to 5 death) of each patient under each scale",
+        note="3: proven; 2-4: 2 proven, 4 not ruled out; ? 0-4: nobody measured\n"
+        "*: the paper can be read in two ways; icans: neurotoxicity, all others CRS",
     )
+    say(f"See the picture: open {out / 'axi-cel-course.html'} (all {len(paths)}, as .html and .png: {out}/)")
     say(f"Every span of time, with its reasons: {out / 'grades.csv'}")
-    say(f"Timelines, one .png and one .html each: {out}/ (start with {out / 'axi-cel-course.html'})")
-    say("What each example shows: examples/README.md")
+    say("Your own patient: tocsin grade FILE --plot timeline.html (columns: tocsin grade --help)")
     say("For research and decision support by trained staff; not a diagnosis.")
 
 
 def peak_grades(intervals: pa.Table) -> dict[str, str]:
-    """The highest grade of each scale, as it is shown: ambiguous if it ever was, and as best measured."""
+    """The highest grade of each scale, as it is shown: ambiguous if it ever was, and as best measured.
+
+    A highest grade of 0 that never was certain is shown as unknown, not as fine.
+    """
     best: dict[str, tuple[int, bool, int]] = {}
     for row in intervals.select(["scale", "grade", "up_to", "ambiguous"]).to_pylist():
         peak = (row["grade"], row["ambiguous"], -row["up_to"])
         best[row["scale"]] = max(best.get(row["scale"], peak), peak)
-    return {scale: grade_text(grade, -low, ambiguous) for scale, (grade, ambiguous, low) in best.items()}
+    return {
+        scale: grade_text(grade, -low, ambiguous, unmeasured=True)
+        for scale, (grade, ambiguous, low) in best.items()
+    }
+
+
+def stories(folder: Path) -> dict[str, str]:
+    """What each example shows, by file name: the first two columns of the table in its README.
+
+    >>> stories(examples_folder())["a19-one-pressor-low-flow.csv"][:30]
+    'the worked example in the publ'
+    """
+    readme = folder / "README.md"
+    lines = readme.read_text(encoding="utf-8").splitlines() if readme.is_file() else []
+    cells = ([cell.strip() for cell in line.split("|")] for line in lines if line.startswith("| `"))
+    return {cell[1].strip("`"): cell[2] for cell in cells}
 
 
 def examples_folder() -> Path:
