@@ -61,6 +61,9 @@ def grade_command(
     for standard input. Every row of the answer is a span of time: `grade` is proven by the facts, `up_to`
     is not ruled out by them, `because` names the findings, `waiting_for` what nobody has measured.
 
+    A file of facts has one charted value a row: patient_id, time (with its zone), measure, value, text, unit;
+    `tocsin list measures` (and drugs, therapies, symptoms, conditions) names what may stand under measure.
+
     \b
     Example:
         tocsin grade examples/axi-cel-course.csv --scale astct-2019 --scale lee-2014
