@@ -35,8 +35,18 @@ def graded(batches: Iterable[Any], scales: list[str] | None = None) -> Said:
     from tocsin.grading.batch import grade
 
     lib = library()
-    # A bench says what compiled code costs at every size: below 300,000 rows it is not used otherwise.
     return {"out": sum(len(answer) for answer in grade(batches, scales or list(lib.scales), lib=lib))}
+
+
+def compiled() -> Said:
+    """Load the compiled machine, compiling it where this computer has not done so before."""
+    from tocsin.grading.batch import grade_table
+    from tocsin.grading.compiled import is_cached
+    from tocsin.testing import patient
+
+    before = is_cached()
+    grade_table(patient("0 h temperature 39.0 Cel"), engine="numba")
+    return {"out": 1, "cached": before}
 
 
 def from_facts(path: Path, scales: list[str] | None = None) -> Said:
@@ -64,9 +74,7 @@ def command(path: Path, scratch: Path) -> Said:
     """The whole command: facts in, grades written as Parquet."""
     from tocsin.cli.front import cli
 
-    cli.main(
-        ["grade", str(path), "--out", str(scratch / "grades.parquet")], standalone_mode=False, prog_name="tocsin"
-    )
+    cli.main(["grade", str(path), "--out", str(scratch / "grades.parquet")], standalone_mode=False)
     import pyarrow.parquet as pq
 
     return {"out": pq.ParquetFile(scratch / "grades.parquet").metadata.num_rows}
@@ -110,6 +118,7 @@ def sofa2(path: Path, scratch: Path, limit: str | None = None) -> Said:
 
 
 CONTENDERS: dict[str, Callable[[Path, Path], Said]] = {
+    "compiled": lambda *_: compiled(),
     "floor-all": lambda path, _: floor(path),
     "floor-needed": lambda path, _: floor(path, NEEDED),
     "astct": lambda path, _: from_facts(path, ["astct-2019"]),

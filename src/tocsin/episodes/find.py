@@ -6,7 +6,7 @@ The exact meaning is in docs/episodes.md; the hours that close an episode are in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -69,6 +69,7 @@ def episodes(
 def episodes_of(
     facts: Iterable[Any], scales: str | Sequence[str] = "astct-2019", *, lib: Library | None = None,
     until: datetime | None = None, as_of: datetime | None = None, engine: str | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> Iterator[pa.Table]:
     """Grade batches of whole patients and find their episodes, one table a batch, memory flat."""
     lib = lib or library()
@@ -79,7 +80,8 @@ def episodes_of(
             current[:] = [batch]
             yield batch
 
-    for intervals in grade(passing(), scales, lib=lib, until=until, as_of=as_of, engine=engine):
+    graded = grade(passing(), scales, lib=lib, until=until, as_of=as_of, engine=engine, notify=notify)
+    for intervals in graded:
         yield episodes(intervals, current[0], lib=lib, until=until, as_of=as_of)
 
 

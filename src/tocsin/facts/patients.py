@@ -321,9 +321,9 @@ def resolve(table: pa.Table, as_of: datetime | None = None) -> pa.Table:
             raise FactsError(f"as_of {as_of} has no time zone\n  fix: give it one: 2024-03-01T14:30Z")
         known = pc.coalesce(table["recorded"], table["time"])
         table = table.filter(pc.less_equal(known, pa.scalar(as_of, INSTANT)))
-    replaces = table["replaces"]
-    if replaces.null_count == len(replaces):
+    if "replaces" not in table.column_names or table["replaces"].null_count == len(table):
         return table
+    replaces = table["replaces"]
     patient = table["patient_id"].to_pylist()
     names = replaces.to_pylist()
     sources = table["source"].to_pylist()

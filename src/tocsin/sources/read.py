@@ -83,6 +83,22 @@ class Source:
         for batch in self._checked():
             yield batch if columns is None else batch.select(list(columns))
 
+    @property
+    def may_correct(self) -> bool:
+        """Whether a row may replace another; False only where a facts file's own statistics rule it out."""
+        if len(self.paths) != 1 or self.paths[0][0] != "facts-parquet":
+            return True
+        import pyarrow.parquet as pq
+
+        file = self.paths[0][1]
+        with file.guarded(), pq.ParquetFile(file.path) as reader:
+            place = reader.schema_arrow.get_field_index("replaces")
+            groups = (reader.metadata.row_group(g) for g in range(reader.num_row_groups))
+            told = ((group.num_rows, group.column(place).statistics) for group in groups)
+            return place >= 0 and any(
+                known is None or not known.has_null_count or known.null_count < rows for rows, known in told
+            )
+
     def table(self) -> pa.Table:
         """All facts at once."""
         batches = list(self.batches())
