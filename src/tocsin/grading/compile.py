@@ -140,6 +140,7 @@ class Compiler(Graph):
                     "age_leaves": [
                         n for n, x in enumerate(nodes) if x.op == op.ADULT or x.reference == op.AGE_LIMIT
                     ],
+                    "timed": [n for n, x in enumerate(nodes) if timed(x)],
                     "dose_leaves": [n for n, x in enumerate(nodes) if x.op in (op.NO_TRIGGER, op.OUTSIDE)],
                 }
             ],
@@ -330,6 +331,13 @@ class Index:
                 else:
                     table[i][name] = value
         return table
+
+
+def timed(node: Node) -> bool:
+    """Whether a node can change by time alone."""
+    return node.op in (op.GIVEN, op.OUTSIDE, op.STALE, op.FOR, op.WITHIN, op.EVER) or (
+        node.op == op.READ and node.span != op.NONE
+    )
 
 
 def kind_of(measure: Measure) -> int:

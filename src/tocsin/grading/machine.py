@@ -89,7 +89,8 @@ def lapse(p: Any, s: Any, t: int) -> None:
             s.channel[c].held = 0
             s.channel[c].seen = t
             touch(s, c)
-    for n in range(len(p.node)):
+    for i in range(p.watch[0].timed_from, p.watch[0].timed_to):
+        n = p.index[i]
         if s.node[n].due <= t:
             s.node[n].due = INF
             soil(s, n)
@@ -105,9 +106,10 @@ def next_due(p: Any, s: Any, t: int) -> int:
     for c in range(len(p.channel)):
         if s.channel[c].due < due:
             due = s.channel[c].due
-    for n in range(len(p.node)):
-        if s.node[n].due < due:
-            due = s.node[n].due
+    for i in range(p.watch[0].timed_from, p.watch[0].timed_to):
+        node = s.node[p.index[i]]
+        if node.due < due:
+            due = node.due
     for a in range(5):
         until = masked_until(s, a)
         if t < until < due:

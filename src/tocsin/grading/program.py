@@ -37,7 +37,7 @@ NODE = record(
 ROW = record("node grade possible ambiguous kids*")
 SCALE = record("fatal constant rows* judgements* flags*")
 CATEGORY = record("leaves*")
-WATCH = record("age_channel age_leaves* dose_leaves*")
+WATCH = record("age_channel age_leaves* dose_leaves* timed*")
 
 S_CHANNEL = record(
     "time held before method ended due default touched word seen last_time last_method",
