@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 from typing import Any
@@ -15,7 +16,8 @@ from test_agreement import LIB, Answer, answers
 from tocsin.grading.batch import grade
 
 SCALES = ("astct-2019", "lee-2014", "ctcae-6.0", "icans-astct-2019", "penn-2018")
-QUIET = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = int(os.environ.get("TOCSIN_EXAMPLES", "60"))
+QUIET = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 FACTS = tables.tables(SCALES)
 
 
@@ -110,11 +112,7 @@ def test_the_future_never_rewrites_the_past(facts, quarter):
     for row in before:
         tiled[row[:2]] = moment if row[3] is None else min(moment, row[3])
     cut = [row for who, end in tiled.items() for row in said_about([r for r in after if r[:2] == who], end)]
-    said = said_about(before, moment)
-    # Where nothing has changed yet one open row stands for all time, flags included: left out here.
-    alone = {row[:2] for row in before if row[3] is None}
-    assert [row for row in cut if row[:2] not in alone] == [row for row in said if row[:2] not in alone]
-    assert {(*row[:2], row[4:-1]) for row in cut} == {(*row[:2], row[4:-1]) for row in said}
+    assert sorted(cut, key=repr) == sorted(said_about(before, moment), key=repr)
 
 
 @given(FACTS, st.integers(0, 3 * tables.DAY))
