@@ -85,52 +85,53 @@ def read(
     weight: float,
 ) -> None:
     """Feed one reading to every channel of measure `m`; ties go to the worst."""
+    index, channels, charted, g = p.index, p.channel, s.channel, s.g
     for j in range(p.measure[m].channels_from, p.measure[m].channels_to):
-        c = p.index[j]
-        if p.channel[c].method >= 0 and p.channel[c].method != method:
+        c = index[j]
+        if channels[c].method >= 0 and channels[c].method != method:
             continue
         a = scaled(p, c, low, ref_low, ref_high, weight, False)
         b = scaled(p, c, high, ref_low, ref_high, weight, True)
         default = 0
-        if p.channel[c].mode == TIMES_ULN and ref_high != ref_high:
+        if channels[c].mode == TIMES_ULN and ref_high != ref_high:
             default = 1
-        if p.channel[c].mode == TIMES_LLN and ref_low != ref_low:
+        if channels[c].mode == TIMES_LLN and ref_low != ref_low:
             default = 1
-        if p.channel[c].infusion:
+        if channels[c].infusion:
             a = max(a, 0.0)
-            due = end if end < INF else t + p.channel[c].hold
+            due = end if end < INF else t + channels[c].hold
             if end <= t:
                 a = 0.0
                 b = 0.0
-                due = t + p.channel[c].hold
+                due = t + channels[c].hold
         else:
-            due = INF if p.channel[c].hold == INF else t + p.channel[c].hold
+            due = INF if channels[c].hold == INF else t + channels[c].hold
             if t < end < INF:
                 due = end
         ended = 1 if end < INF and end > t else 0
-        if s.channel[c].time == t:
+        if charted[c].time == t:
             merge(p, s, c, a, b, method, due, ended, default)
         else:
-            s.channel[c].last_time = s.channel[c].time
-            s.channel[c].last_low = s.channel[c].low
-            s.channel[c].last_high = s.channel[c].high
-            s.channel[c].last_method = s.channel[c].method
-            s.channel[c].time = t
-            s.channel[c].low = a
-            s.channel[c].high = b
-            s.channel[c].top_low = a
-            s.channel[c].top_high = b
-            s.channel[c].method = method
-            s.channel[c].due = due
-            s.channel[c].ended = ended
-            s.channel[c].default = default
-            s.channel[c].held = 1
+            charted[c].last_time = charted[c].time
+            charted[c].last_low = charted[c].low
+            charted[c].last_high = charted[c].high
+            charted[c].last_method = charted[c].method
+            charted[c].time = t
+            charted[c].low = a
+            charted[c].high = b
+            charted[c].top_low = a
+            charted[c].top_high = b
+            charted[c].method = method
+            charted[c].due = due
+            charted[c].ended = ended
+            charted[c].default = default
+            charted[c].held = 1
             if due < INF:
-                s.channel[c].seen = t
-            s.channel[c].before = 0
+                charted[c].seen = t
+            charted[c].before = 0
             touch(s, c)
-        if s.channel[c].due < s.g[NEXT]:
-            s.g[NEXT] = s.channel[c].due
+        if charted[c].due < g[NEXT]:
+            g[NEXT] = charted[c].due
 
 
 def merge(
@@ -188,24 +189,25 @@ def scaled(p: Any, c: int, x: float, ref_low: float, ref_high: float, weight: fl
 
 def give(p: Any, s: Any, m: int, t: int, text: int, end: int, given: bool) -> None:
     """Something was charted at `t`, and perhaps `given`: tell the findings that remember it."""
+    nodes, state, index, ring = p.node, s.node, p.index, s.ring
     for j in range(p.measure[m].events_from, p.measure[m].events_to):
-        n = p.index[j]
-        if not given and not p.node[n].new:
+        n = index[j]
+        if not given and not nodes[n].new:
             continue
-        if p.node[n].text != 0 and p.node[n].text & (1 << text) == 0:
+        if nodes[n].text != 0 and nodes[n].text & (1 << text) == 0:
             continue
         soil(s, n)
-        if p.node[n].span == NONE:
-            hold_until(s, n, t, text, end, p.node[n].bridge)
+        if nodes[n].span == NONE:
+            hold_until(s, n, t, text, end, nodes[n].bridge)
             continue
         if text == ABSENT:
             continue
-        s.node[n].pulse = t
+        state[n].pulse = t
         k = n * RING
-        if s.ring[k] != t:
+        if ring[k] != t:
             for i in range(RING - 1, 0, -1):
-                s.ring[k + i] = s.ring[k + i - 1]
-            s.ring[k] = t
+                ring[k + i] = ring[k + i - 1]
+            ring[k] = t
 
 
 def hold_until(s: Any, n: int, t: int, text: int, end: int, hold: int) -> None:

@@ -118,30 +118,31 @@ def age_limit(p: Any, s: Any, c: int) -> float:
 
 def plain(p: Any, s: Any, n: int) -> int:
     """A reading finding at this moment, before memory and masks."""
-    c = p.node[n].channel
-    if not s.channel[c].held and not p.channel[c].infusion:
-        return int(p.node[n].missing)
-    low, high, op, cut = s.channel[c].low, s.channel[c].high, p.node[n].compare, p.node[n].cut
-    reference, mask = p.node[n].reference, p.node[n].mask
-    base_low, base_high = s.channel[c].base_low, s.channel[c].base_high
+    nodes, channels, charted = p.node, p.channel, s.channel
+    c = nodes[n].channel
+    if not charted[c].held and not channels[c].infusion:
+        return int(nodes[n].missing)
+    low, high, op, cut = charted[c].low, charted[c].high, nodes[n].compare, nodes[n].cut
+    reference, mask = nodes[n].reference, nodes[n].mask
+    base_low, base_high = charted[c].base_low, charted[c].base_high
     based = base_low == base_low
     if reference == NO_REF:
         code = compare(op, low, high, cut, mask)
-        if p.node[n].new and code == 2 and based and compare(op, base_low, base_high, cut, mask) == 2:
+        if nodes[n].new and code == 2 and based and compare(op, base_low, base_high, cut, mask) == 2:
             return 0
         return code
     if reference == AGE_LIMIT:
         cut = age_limit(p, s, c)
         if cut != cut:
             return 1
-        if based and base_low < cut and p.channel[c].fall_percent >= 0.0:
-            cut = max(base_low * (1.0 - p.channel[c].fall_percent / 100.0), base_low - p.channel[c].fall)
+        if based and base_low < cut and channels[c].fall_percent >= 0.0:
+            cut = max(base_low * (1.0 - channels[c].fall_percent / 100.0), base_low - channels[c].fall)
             op = AT_MOST
         return compare(op, low, high, cut, 0)
     if not based:
-        return int(p.node[n].missing)
+        return int(nodes[n].missing)
     if reference == WORSE:
-        if p.channel[c].worse > 0:
+        if channels[c].worse > 0:
             certain, possible = (
                 compare(ABOVE, low, high, base_high, 0),
                 compare(ABOVE, low, high, base_low, 0),
@@ -167,72 +168,74 @@ def remember(p: Any, s: Any, n: int, c: int, t: int) -> None:
     Registers: 0 until when older readings serve, 1 the latest yes reading, 2 its method, 3 whether it
     stands alone and a contradiction would take it back.
     """
+    nodes, channels, charted, register = p.node, p.channel, s.channel, s.register
     r = n * REGISTERS
     code = plain(p, s, n)
-    spike = p.channel[c].spike
+    spike = channels[c].spike
     if code == 2:
         follows = (
-            s.register[r + 1] != NONE
-            and s.register[r + 1] == s.channel[c].last_time
-            and t - s.channel[c].last_time <= spike
+            register[r + 1] != NONE
+            and register[r + 1] == charted[c].last_time
+            and t - charted[c].last_time <= spike
         )
-        if s.register[r + 1] != NONE:
-            s.register[r] = max(s.register[r], s.register[r + 1] + p.node[n].span)
-        s.register[r + 1] = t
-        s.register[r + 2] = s.channel[c].method
-        s.register[r + 3] = 0 if follows else 1
-    elif code == 0 and spike > 0 and s.register[r + 1] != NONE:
-        at = s.register[r + 1]
+        if register[r + 1] != NONE:
+            register[r] = max(register[r], register[r + 1] + nodes[n].span)
+        register[r + 1] = t
+        register[r + 2] = charted[c].method
+        register[r + 3] = 0 if follows else 1
+    elif code == 0 and spike > 0 and register[r + 1] != NONE:
+        at = register[r + 1]
         if (
-            at == s.channel[c].last_time
+            at == charted[c].last_time
             and t - at <= spike
-            and s.register[r + 2] == s.channel[c].method
-            and s.register[r + 3]
+            and register[r + 2] == charted[c].method
+            and register[r + 3]
         ):
-            s.register[r + 1] = NONE
+            register[r + 1] = NONE
 
 
 def leaf(p: Any, s: Any, n: int, t: int) -> int:
     """The value of leaf `n` at `t`, masks included; sets when it lapses."""
-    op = p.node[n].op
+    nodes, channels, charted, register, ring, g = p.node, p.channel, s.channel, s.register, s.ring, s.g
+    op = nodes[n].op
     if op == READ:
         code = plain(p, s, n)
-        c = p.node[n].channel
-        if code == 2 and s.channel[c].before and s.channel[c].held and p.node[n].category >= 0:
+        c = nodes[n].channel
+        if code == 2 and charted[c].before and charted[c].held and nodes[n].category >= 0:
             code = 1
-        if p.node[n].span != NONE:
+        if nodes[n].span != NONE:
             r = n * REGISTERS
-            until = s.register[r]
-            if s.register[r + 1] != NONE:
-                until = max(until, s.register[r + 1] + p.node[n].span)
+            until = register[r]
+            if register[r + 1] != NONE:
+                until = max(until, register[r + 1] + nodes[n].span)
             code = until_when(s, n, t, until, min(code, 1))
     elif op == SUM:
         code = total(p, s, n)
     elif op == GIVEN:
-        if p.node[n].span == NONE:
-            until = max(s.register[n * REGISTERS], s.register[n * REGISTERS + 1])
+        if nodes[n].span == NONE:
+            until = max(register[n * REGISTERS], register[n * REGISTERS + 1])
         else:
-            at = s.ring[n * RING + p.node[n].count - 1]
-            until = NONE if at == NONE else at + p.node[n].span
+            at = ring[n * RING + nodes[n].count - 1]
+            until = NONE if at == NONE else at + nodes[n].span
         code = until_when(s, n, t, until, 0)
     elif op == NO_TRIGGER:
-        return 2 if s.g[FIRST_DOSE] == NONE else 0
+        return 2 if g[FIRST_DOSE] == NONE else 0
     elif op == OUTSIDE:
-        if s.g[FIRST_DOSE] == NONE:
+        if g[FIRST_DOSE] == NONE:
             return 0
-        return 2 - until_when(s, n, t, s.g[WINDOW], 0)
+        return 2 - until_when(s, n, t, g[WINDOW], 0)
     elif op == STALE:
-        c = p.node[n].channel
-        if not s.channel[c].held or s.channel[c].ended or s.channel[c].low <= 0.0:
+        c = nodes[n].channel
+        if not charted[c].held or charted[c].ended or charted[c].low <= 0.0:
             return 0
-        return 2 - until_when(s, n, t, s.channel[c].time + p.channel[c].stale, 0)
+        return 2 - until_when(s, n, t, charted[c].time + channels[c].stale, 0)
     elif op == DEFAULTED:
-        c = p.node[n].channel
-        return 2 if s.channel[c].held and s.channel[c].default else 0
+        c = nodes[n].channel
+        return 2 if charted[c].held and charted[c].default else 0
     else:
         age = age_of(p, s)
         return 2 if age != age else 0
-    category = p.node[n].category
+    category = nodes[n].category
     if category >= 0 and t < masked_until(s, category):
         return 0
     return code
@@ -240,53 +243,63 @@ def leaf(p: Any, s: Any, n: int, t: int) -> int:
 
 def total(p: Any, s: Any, n: int) -> int:
     """A weighted sum of rates against its bound."""
+    nodes, index, charted = p.node, p.index, s.channel
     low = 0.0
     high = 0.0
-    for i in range(p.node[n].kids_from, p.node[n].kids_to):
-        c = p.index[i]
-        if not s.channel[c].before:  # a rate from before the first dose may be anything up to itself
-            low += p.weight[i] * s.channel[c].low
-        high += p.weight[i] * s.channel[c].high
-    return compare(p.node[n].compare, low, high, p.node[n].cut, 0)
+    for i in range(nodes[n].kids_from, nodes[n].kids_to):
+        c = index[i]
+        if not charted[c].before:  # a rate from before the first dose may be anything up to itself
+            low += p.weight[i] * charted[c].low
+        high += p.weight[i] * charted[c].high
+    return compare(nodes[n].compare, low, high, nodes[n].cut, 0)
 
 
 def update_leaves(p: Any, s: Any, t: int) -> None:
     """Follow every channel touched at `t` down to its leaves."""
+    nodes, state, index, channels, charted, g, stack = (
+        p.node,
+        s.node,
+        p.index,
+        p.channel,
+        s.channel,
+        s.g,
+        s.stack,
+    )
     i = 0
-    while i < s.g[TOUCHED]:
-        c = s.stack[i]
+    while i < g[TOUCHED]:
+        c = stack[i]
         if (
-            s.channel[c].time == t
-            and p.channel[c].voids_from < p.channel[c].voids_to
-            and s.channel[c].low == s.channel[c].high
+            charted[c].time == t
+            and channels[c].voids_from < channels[c].voids_to
+            and charted[c].low == charted[c].high
         ):
-            word = int(s.channel[c].low)
-            if s.channel[c].word >= 0 and s.channel[c].word != word:
-                for j in range(p.channel[c].voids_from, p.channel[c].voids_to):
-                    other = p.index[j]
-                    if s.channel[other].held and s.channel[other].time < t:
-                        s.channel[other].held = 0
-                        s.channel[other].due = INF
+            word = int(charted[c].low)
+            if charted[c].word >= 0 and charted[c].word != word:
+                for j in range(channels[c].voids_from, channels[c].voids_to):
+                    other = index[j]
+                    if charted[other].held and charted[other].time < t:
+                        charted[other].held = 0
+                        charted[other].due = INF
                         touch(s, other)
-            s.channel[c].word = word
+            charted[c].word = word
         if c == p.watch[0].age_channel:
             for j in range(p.watch[0].age_leaves_from, p.watch[0].age_leaves_to):
-                soil(s, p.index[j])
+                soil(s, index[j])
         i += 1
-    for i in range(s.g[TOUCHED]):
-        c = s.stack[i]
-        s.channel[c].touched = 0
-        fresh = s.channel[c].time == t
+    for i in range(g[TOUCHED]):
+        c = stack[i]
+        charted[c].touched = 0
+        fresh = charted[c].time == t
         low = False
-        for j in range(p.channel[c].leaves_from, p.channel[c].leaves_to):
-            n = p.index[j]
-            if fresh and p.node[n].span != NONE and p.node[n].op == READ:
+        for j in range(channels[c].leaves_from, channels[c].leaves_to):
+            n = index[j]
+            if fresh and nodes[n].span != NONE and nodes[n].op == READ:
                 remember(p, s, n, c, t)
             value = leaf(p, s, n, t)
-            if value != s.node[n].value:
+            if value != state[n].value:
                 soil(s, n)
             low = low or value == 2
         if fresh and low:
-            for j in range(p.channel[c].confirms_from, p.channel[c].confirms_to):
-                soil(s, p.index[j])
-    s.g[TOUCHED] = 0
+            for j in range(channels[c].confirms_from, channels[c].confirms_to):
+                soil(s, index[j])
+    g[TOUCHED] = 0

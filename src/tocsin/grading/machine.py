@@ -21,6 +21,7 @@ from tocsin.grading.opcodes import (
     FIRST_DOSE,
     FIRST_OUT,
     INF,
+    LOWEST,
     NEXT,
     NONE,
     REGISTERS,
@@ -73,41 +74,44 @@ def begin(p: Any, s: Any, start: int) -> None:
     s.g[WINDOW] = NONE
     s.g[TOUCHED] = 0
     s.g[DOSE_NOW] = 0
-    s.g[DIRTY] = 1
+    s.g[DIRTY] = len(p.node)
+    s.g[LOWEST] = 0
     s.g[STARTED] = start
 
 
 def lapse(p: Any, s: Any, t: int) -> None:
     """Let everything end that ends at or before `t`."""
+    state, index, channels, charted = s.node, p.index, p.channel, s.channel
     for c in range(len(p.channel)):
-        if s.channel[c].due <= t:
-            s.channel[c].due = INF
-            if p.channel[c].infusion:
-                stopped = s.channel[c].ended or s.channel[c].high == 0.0
-                s.channel[c].low = 0.0
-                s.channel[c].high = 0.0 if stopped else math.inf
-            s.channel[c].held = 0
-            s.channel[c].seen = t
+        if charted[c].due <= t:
+            charted[c].due = INF
+            if channels[c].infusion:
+                stopped = charted[c].ended or charted[c].high == 0.0
+                charted[c].low = 0.0
+                charted[c].high = 0.0 if stopped else math.inf
+            charted[c].held = 0
+            charted[c].seen = t
             touch(s, c)
     for i in range(p.watch[0].timed_from, p.watch[0].timed_to):
-        n = p.index[i]
-        if s.node[n].due <= t:
-            s.node[n].due = INF
+        n = index[i]
+        if state[n].due <= t:
+            state[n].due = INF
             soil(s, n)
     for a in range(5):
         if masked_until(s, a) == t:
             for i in range(p.category[a].leaves_from, p.category[a].leaves_to):
-                soil(s, p.index[i])
+                soil(s, index[i])
 
 
 def next_due(p: Any, s: Any, t: int) -> int:
     """The next instant after `t` at which something lapses."""
+    state, index, charted = s.node, p.index, s.channel
     due = INF
     for c in range(len(p.channel)):
-        if s.channel[c].due < due:
-            due = s.channel[c].due
+        if charted[c].due < due:
+            due = charted[c].due
     for i in range(p.watch[0].timed_from, p.watch[0].timed_to):
-        node = s.node[p.index[i]]
+        node = state[index[i]]
         if node.due < due:
             due = node.due
     for a in range(5):

@@ -49,59 +49,61 @@ def emit(s: Any, k: int, patient: int, start: int, end: int, out: Any, emitted: 
 
 def update_grades(p: Any, s: Any, t: int, patient: int, out: Any, emitted: int) -> int:
     """Read the rungs of every scale whose findings changed; write the old answer where a new one begins."""
+    state, index, scales, answers, bits = s.node, p.index, p.scale, s.scale, p.bits
     for k in range(len(p.scale)):
-        if not s.scale[k].dirty:
+        if not answers[k].dirty:
             continue
-        s.scale[k].dirty = 0
+        answers[k].dirty = 0
         grade, up_to, ambiguous = rungs(p, s, k)
         because, waiting = reasons(p, s, k, grade)
         judgement = 0
-        for i in range(p.scale[k].judgements_from, p.scale[k].judgements_to):
-            if s.node[p.index[i]].value >= 1 and p.bits[i] > grade:
-                judgement |= 1 << (i - p.scale[k].judgements_from)
-        flags = p.scale[k].constant
-        for i in range(p.scale[k].flags_from, p.scale[k].flags_to):
-            if s.node[p.index[i]].value == 2:
-                flags |= 1 << (i - p.scale[k].flags_from)
+        for i in range(scales[k].judgements_from, scales[k].judgements_to):
+            if state[index[i]].value >= 1 and bits[i] > grade:
+                judgement |= 1 << (i - scales[k].judgements_from)
+        flags = scales[k].constant
+        for i in range(scales[k].flags_from, scales[k].flags_to):
+            if state[index[i]].value == 2:
+                flags |= 1 << (i - scales[k].flags_from)
         if (
-            grade == s.scale[k].grade
-            and up_to == s.scale[k].up_to
-            and ambiguous == s.scale[k].ambiguous
-            and because == s.scale[k].because
-            and waiting == s.scale[k].waiting
-            and judgement == s.scale[k].judgement
-            and flags == s.scale[k].flags
+            grade == answers[k].grade
+            and up_to == answers[k].up_to
+            and ambiguous == answers[k].ambiguous
+            and because == answers[k].because
+            and waiting == answers[k].waiting
+            and judgement == answers[k].judgement
+            and flags == answers[k].flags
         ):
             continue
-        if s.scale[k].grade >= 0 and s.scale[k].start < t:
-            emitted = emit(s, k, patient, s.scale[k].start, t, out, emitted)
-        s.scale[k].start = t
-        s.scale[k].grade = grade
-        s.scale[k].up_to = up_to
-        s.scale[k].ambiguous = ambiguous
-        s.scale[k].because = because
-        s.scale[k].waiting = waiting
-        s.scale[k].judgement = judgement
-        s.scale[k].flags = flags
+        if answers[k].grade >= 0 and answers[k].start < t:
+            emitted = emit(s, k, patient, answers[k].start, t, out, emitted)
+        answers[k].start = t
+        answers[k].grade = grade
+        answers[k].up_to = up_to
+        answers[k].ambiguous = ambiguous
+        answers[k].because = because
+        answers[k].waiting = waiting
+        answers[k].judgement = judgement
+        answers[k].flags = flags
     return emitted
 
 
 def rungs(p: Any, s: Any, k: int) -> tuple[int, int, int]:
     """The highest proven row, the highest row not ruled out, and whether the answer is ambiguous."""
+    state, scales, rows = s.node, p.scale, p.row
     grade = 0
     up_to = 0
-    for i in range(p.scale[k].rows_from, p.scale[k].rows_to):
-        row = p.row[i]
-        value = s.node[row.node].value
+    for i in range(scales[k].rows_from, scales[k].rows_to):
+        row = rows[i]
+        value = state[row.node].value
         if value == 2 and not row.possible:
             grade = max(grade, row.grade)
         if value >= 1:
             up_to = max(up_to, row.grade)
     unclear = 0
     clear = 0
-    for i in range(p.scale[k].rows_from, p.scale[k].rows_to):
-        row = p.row[i]
-        if s.node[row.node].value != 2:
+    for i in range(scales[k].rows_from, scales[k].rows_to):
+        row = rows[i]
+        if state[row.node].value != 2:
             continue
         if row.possible:
             if row.ambiguous and row.grade > grade:
@@ -118,34 +120,44 @@ def reasons(p: Any, s: Any, k: int, grade: int) -> tuple[int, int]:
     A measure is waited for when an unknown reading of it is reached from such a row through unknown
     findings only: what is known needs nothing.
     """
+    nodes, state, index, scales, rows, bits, g, walk = (
+        p.node,
+        s.node,
+        p.index,
+        p.scale,
+        p.row,
+        p.bits,
+        s.g,
+        s.walk,
+    )
     because = 0
     deep = 0
-    s.g[WALKS] += 1
-    stamp = s.g[WALKS]
-    for i in range(p.scale[k].rows_from, p.scale[k].rows_to):
-        row = p.row[i]
-        value = s.node[row.node].value
+    g[WALKS] += 1
+    stamp = g[WALKS]
+    for i in range(scales[k].rows_from, scales[k].rows_to):
+        row = rows[i]
+        value = state[row.node].value
         if value == 2 and row.grade == grade and not row.possible:
             for j in range(row.kids_from, row.kids_to):
-                if s.node[p.index[j]].value == 2:
-                    because |= 1 << p.bits[j]
-        elif value == 1 and row.grade > grade and s.node[row.node].mark != stamp:
-            s.node[row.node].mark = stamp
-            s.walk[deep] = row.node
+                if state[index[j]].value == 2:
+                    because |= 1 << bits[j]
+        elif value == 1 and row.grade > grade and state[row.node].mark != stamp:
+            state[row.node].mark = stamp
+            walk[deep] = row.node
             deep += 1
     waiting = 0
     while deep > 0:
         deep -= 1
-        n = s.walk[deep]
-        if p.node[n].op <= SUM:
-            waiting |= p.node[n].waiting
+        n = walk[deep]
+        if nodes[n].op <= SUM:
+            waiting |= nodes[n].waiting
             continue
-        stop = p.node[n].kids_to - 1 if p.node[n].op == EVER else p.node[n].kids_to
-        for j in range(p.node[n].kids_from, stop):
-            kid = p.index[j]
-            if s.node[kid].value == 1 and s.node[kid].mark != stamp:
-                s.node[kid].mark = stamp
-                s.walk[deep] = kid
+        stop = nodes[n].kids_to - 1 if nodes[n].op == EVER else nodes[n].kids_to
+        for j in range(nodes[n].kids_from, stop):
+            kid = index[j]
+            if state[kid].value == 1 and state[kid].mark != stamp:
+                state[kid].mark = stamp
+                walk[deep] = kid
                 deep += 1
     return because, waiting
 
@@ -155,24 +167,25 @@ def close(p: Any, s: Any, t: int, patient: int, dead: int, out: Any, emitted: in
 
     The last is meant by t = NONE.
     """
+    channels, charted, scales, answers, g = p.channel, s.channel, p.scale, s.scale, s.g
     for c in range(len(p.channel)):
         for k in range(len(p.scale)):
-            if p.channel[c].scales & (1 << k):
-                s.scale[k].change = max(s.scale[k].change, s.channel[c].seen)
+            if channels[c].scales & (1 << k):
+                answers[k].change = max(answers[k].change, charted[c].seen)
     for k in range(len(p.scale)):
-        end = s.scale[k].change if t == NONE else t
-        if s.scale[k].grade >= 0 and s.scale[k].start < end:
-            emitted = emit(s, k, patient, s.scale[k].start, end, out, emitted)
-        elif t == NONE and s.scale[k].grade >= 0 and end == s.g[STARTED]:
-            emitted = emit(s, k, patient, s.scale[k].start, INF, out, emitted)
-        if p.scale[k].fatal >= 0 and dead & (1 << p.scale[k].fatal):
-            s.scale[k].grade = 5
-            s.scale[k].up_to = 5
-            s.scale[k].ambiguous = 0
-            s.scale[k].because = 1 << 62
-            s.scale[k].waiting = 0
-            s.scale[k].judgement = 0
-            s.scale[k].flags = p.scale[k].constant
+        end = answers[k].change if t == NONE else t
+        if answers[k].grade >= 0 and answers[k].start < end:
+            emitted = emit(s, k, patient, answers[k].start, end, out, emitted)
+        elif t == NONE and answers[k].grade >= 0 and end == g[STARTED]:
+            emitted = emit(s, k, patient, answers[k].start, INF, out, emitted)
+        if scales[k].fatal >= 0 and dead & (1 << scales[k].fatal):
+            answers[k].grade = 5
+            answers[k].up_to = 5
+            answers[k].ambiguous = 0
+            answers[k].because = 1 << 62
+            answers[k].waiting = 0
+            answers[k].judgement = 0
+            answers[k].flags = scales[k].constant
             emitted = emit(s, k, patient, t, INF, out, emitted)
     if t == NONE:
         emitted = trim(s, out, emitted)
