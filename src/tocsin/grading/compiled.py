@@ -1,8 +1,8 @@
 """The same machine, compiled: the functions of `PARTS` under numba.
 
 The compiled code knows no definition, so a changed definition needs no new compilation. The cache on
-disk lies in a folder named by the hash of these sources and of the versions of numba and Python: older
-code is never found again.
+disk lies in a folder named by the hash of these sources, of where they lie, and of the versions of numba
+and Python: older code is never found again.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def cache_folder() -> Path:
     digest = hashlib.sha256()
     for part in (*PARTS, opcodes, program):
         digest.update(Path(str(part.__file__)).read_bytes())
-    digest.update(f"{_numba_version()} {sys.version}".encode())
+    # numba files its code by where the source lies and when it was written
+    entry = Path(machine.__file__)
+    digest.update(f"{_numba_version()} {sys.version} {entry} {entry.stat().st_mtime_ns}".encode())
     return Path(root) / f"machine-{digest.hexdigest()[:16]}"
 
 

@@ -21,7 +21,6 @@ from tocsin.grading.opcodes import (
     FIRST_DOSE,
     FIRST_OUT,
     INF,
-    LOWEST,
     NEXT,
     NONE,
     REGISTERS,
@@ -74,8 +73,7 @@ def begin(p: Any, s: Any, start: int) -> None:
     s.g[WINDOW] = NONE
     s.g[TOUCHED] = 0
     s.g[DOSE_NOW] = 0
-    s.g[DIRTY] = len(p.node)
-    s.g[LOWEST] = 0
+    s.g[DIRTY] = 1
     s.g[STARTED] = start
 
 
