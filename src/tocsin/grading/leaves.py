@@ -15,6 +15,7 @@ from tocsin.grading.opcodes import (
     AT_LEAST,
     AT_MOST,
     BELOW,
+    CLEAN,
     DEFAULTED,
     DIRTY,
     DROP,
@@ -47,9 +48,16 @@ def touch(s: Any, c: int) -> None:
 
 
 def soil(s: Any, n: int) -> None:
-    """Node `n` must be evaluated when this instant is settled."""
+    """Node `n` must be evaluated when this instant is settled: into the worklist, children before parents."""
+    if s.node[n].dirty:
+        return
     s.node[n].dirty = 1
-    s.g[DIRTY] = 1
+    work, i = s.work, s.g[DIRTY]
+    while i > s.g[CLEAN] and work[i - 1] > n:
+        work[i] = work[i - 1]
+        i -= 1
+    work[i] = n
+    s.g[DIRTY] += 1
 
 
 def wake(s: Any, n: int, due: int) -> None:

@@ -15,6 +15,7 @@ from tocsin.grading.intake import scaled, take
 from tocsin.grading.leaves import masked_until, soil, touch, update_leaves
 from tocsin.grading.nodes import forget, update_nodes
 from tocsin.grading.opcodes import (
+    CLEAN,
     CUT,
     DIRTY,
     DOSE_NOW,
@@ -52,6 +53,7 @@ def begin(p: Any, s: Any, start: int) -> None:
     for n in range(len(p.node)):
         s.node[n].value = 0
         s.node[n].dirty = 1
+        s.work[n] = n
         s.node[n].due = INF
         s.node[n].pulse = NONE
     for i in range(len(p.node) * REGISTERS):
@@ -73,50 +75,42 @@ def begin(p: Any, s: Any, start: int) -> None:
     s.g[WINDOW] = NONE
     s.g[TOUCHED] = 0
     s.g[DOSE_NOW] = 0
-    s.g[DIRTY] = 1
+    s.g[CLEAN] = 0
+    s.g[DIRTY] = len(p.node)
     s.g[STARTED] = start
 
 
 def lapse(p: Any, s: Any, t: int) -> None:
-    """Let everything end that ends at or before `t`."""
-    state, index, channels, charted = s.node, p.index, p.channel, s.channel
-    for c in range(len(p.channel)):
-        if charted[c].due <= t:
-            charted[c].due = INF
-            if channels[c].infusion:
-                stopped = charted[c].ended or charted[c].high == 0.0
-                charted[c].low = 0.0
-                charted[c].high = 0.0 if stopped else math.inf
-            charted[c].held = 0
-            charted[c].seen = t
-            touch(s, c)
-    for i in range(p.watch[0].timed_from, p.watch[0].timed_to):
-        n = index[i]
-        if state[n].due <= t:
-            state[n].due = INF
-            soil(s, n)
-    for a in range(5):
-        if masked_until(s, a) == t:
-            for i in range(p.category[a].leaves_from, p.category[a].leaves_to):
-                soil(s, index[i])
-
-
-def next_due(p: Any, s: Any, t: int) -> int:
-    """The next instant after `t` at which something lapses."""
-    state, index, charted = s.node, p.index, s.channel
+    """Let everything end that ends at or before `t`, and note when the next thing ends."""
     due = INF
     for c in range(len(p.channel)):
-        if charted[c].due < due:
-            due = charted[c].due
+        channel = s.channel[c]
+        if channel.due <= t:
+            channel.due = INF
+            if p.channel[c].infusion:
+                stopped = channel.ended or channel.high == 0.0
+                channel.low = 0.0
+                channel.high = 0.0 if stopped else math.inf
+            channel.held = 0
+            channel.seen = t
+            touch(s, c)
+        elif channel.due < due:
+            due = channel.due
     for i in range(p.watch[0].timed_from, p.watch[0].timed_to):
-        node = state[index[i]]
-        if node.due < due:
+        node = s.node[p.index[i]]
+        if node.due <= t:
+            node.due = INF
+            soil(s, p.index[i])
+        elif node.due < due:
             due = node.due
     for a in range(5):
         until = masked_until(s, a)
-        if t < until < due:
+        if until == t:
+            for i in range(p.category[a].leaves_from, p.category[a].leaves_to):
+                soil(s, p.index[i])
+        elif t < until < due:
             due = until
-    return due
+    s.g[NEXT] = due
 
 
 def median_baselines(p: Any, s: Any, t: int, rows: Any, first: int, now: int, scratch: Any) -> None:
@@ -183,7 +177,7 @@ def last_baselines(p: Any, s: Any, t: int) -> None:
 
 def settle(p: Any, s: Any, t: int, patient: int, out: Any, emitted: int) -> int:
     """All of instant `t` has been taken: bring findings and grades up to date."""
-    if not (s.g[TOUCHED] or s.g[DIRTY] or s.g[DOSE_NOW]) and s.g[NEXT] > t:
+    if not (s.g[TOUCHED] or s.g[DIRTY] or s.g[DOSE_NOW]):
         return emitted
     if s.g[DOSE_NOW]:
         s.g[DOSE_NOW] = 0
@@ -191,8 +185,6 @@ def settle(p: Any, s: Any, t: int, patient: int, out: Any, emitted: int) -> int:
     update_leaves(p, s, t)
     update_nodes(p, s, t)
     emitted = update_grades(p, s, t, patient, out, emitted)
-    if s.g[NEXT] <= t:
-        s.g[NEXT] = next_due(p, s, t)
     return emitted
 
 

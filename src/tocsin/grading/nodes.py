@@ -9,6 +9,7 @@ from typing import Any
 
 from tocsin.grading.leaves import compare, leaf, soil, touch, wake
 from tocsin.grading.opcodes import (
+    CLEAN,
     CONFIRM,
     COUNT,
     DIRTY,
@@ -52,12 +53,10 @@ def forget(p: Any, s: Any, t: int) -> None:
 def update_nodes(p: Any, s: Any, t: int) -> None:
     """Evaluate every dirty node once, children before parents."""
     nodes, state, index, answers, g = p.node, s.node, p.index, s.scale, s.g
-    if not g[DIRTY]:
-        return
-    g[DIRTY] = 0
-    for n in range(len(p.node)):
-        if not state[n].dirty:
-            continue
+    work = s.work
+    while g[CLEAN] < g[DIRTY]:
+        n = work[g[CLEAN]]
+        g[CLEAN] += 1
         state[n].dirty = 0
         op = nodes[n].op
         if op < RULE:
@@ -74,12 +73,14 @@ def update_nodes(p: Any, s: Any, t: int) -> None:
             continue
         state[n].value = value
         for i in range(nodes[n].parents_from, nodes[n].parents_to):
-            state[index[i]].dirty = 1
+            soil(s, index[i])
         for k in range(len(p.scale)):
             if nodes[n].scales & (1 << k):
                 answers[k].dirty = 1
             if nodes[n].named & (1 << k):
                 answers[k].change = t
+    g[CLEAN] = 0
+    g[DIRTY] = 0
 
 
 def combine(p: Any, s: Any, n: int) -> int:

@@ -26,15 +26,4 @@ REGISTERS = 6
 # the age at which a patient without a charted age is taken to be
 ADULT_AGE = 18.0
 # scalars of a patient's state
-NEXT, FIRST_DOSE, WINDOW, TOUCHED, DOSE_NOW, STARTED, DIRTY, CUT, FIRST_OUT, WALKS = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    7,
-    8,
-    9,
-)
+(NEXT, FIRST_DOSE, WINDOW, TOUCHED, DOSE_NOW, STARTED, DIRTY, CUT, FIRST_OUT, WALKS, CLEAN) = range(11)

@@ -76,13 +76,14 @@ class State(NamedTuple):
     ring: Any
     stack: Any
     walk: Any
+    work: Any
 
 
 def new_state(p: Program, *, plain: bool) -> State:
     """Room for one patient: lists of records for plain Python, arrays for compiled code."""
     channels, nodes = len(p.channel), len(p.node)
     state = State(
-        np.zeros(10, np.int64),
+        np.zeros(11, np.int64),
         np.zeros(channels, S_CHANNEL),
         np.zeros(nodes, S_NODE),
         np.zeros(len(p.category), S_CATEGORY),
@@ -90,6 +91,7 @@ def new_state(p: Program, *, plain: bool) -> State:
         np.zeros(nodes * REGISTERS, np.int64),
         np.zeros(nodes * RING, np.int64),
         np.zeros(channels, np.int64),
+        np.zeros(nodes, np.int64),
         np.zeros(nodes, np.int64),
     )
     return State(*(as_list(field) for field in state)) if plain else state

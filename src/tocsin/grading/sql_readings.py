@@ -232,7 +232,7 @@ class Chart:
                 (nothing | (unknown & (rows.low >= 0.0)), 0.0), (unknown, -HUGE), else_=rows.low * scale
             ),
             high=ibis.cases((nothing, 0.0), (unknown, HUGE), else_=rows.high * scale),
-            low_open=ibis.ifelse(unknown & (rows.low >= 0.0), whole(1), rows.low_open),
+            low_open=ibis.ifelse(unknown & (rows.low > 0.0), whole(1), rows.low_open),
             high_open=ibis.ifelse(unknown, whole(0), rows.high_open),
         )
 
