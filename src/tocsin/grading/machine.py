@@ -184,8 +184,7 @@ def settle(p: Any, s: Any, t: int, patient: int, out: Any, emitted: int) -> int:
         forget(p, s, t)
     update_leaves(p, s, t)
     update_nodes(p, s, t)
-    emitted = update_grades(p, s, t, patient, out, emitted)
-    return emitted
+    return update_grades(p, s, t, patient, out, emitted)
 
 
 def grade_patient(
