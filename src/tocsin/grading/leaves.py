@@ -124,6 +124,11 @@ def age_limit(p: Any, s: Any, c: int) -> float:
     return math.nan
 
 
+def fallen(channel: Any, usual: float) -> float:
+    """The limit of a patient whose `usual` value is itself below the limit for age."""
+    return float(max(usual * (1.0 - channel.fall_percent / 100.0), usual - channel.fall))
+
+
 def plain(p: Any, s: Any, n: int) -> int:
     """A reading finding at this moment, before memory and masks."""
     nodes, channels, charted = p.node, p.channel, s.channel
@@ -143,9 +148,10 @@ def plain(p: Any, s: Any, n: int) -> int:
         cut = age_limit(p, s, c)
         if cut != cut:
             return 1
-        if based and base_low < cut and channels[c].fall_percent >= 0.0:
-            cut = max(base_low * (1.0 - channels[c].fall_percent / 100.0), base_low - channels[c].fall)
-            op = AT_MOST
+        if based and base_high < cut and channels[c].fall_percent >= 0.0:
+            sure = compare(AT_MOST, low, high, fallen(channels[c], base_low), 0)
+            likely = compare(AT_MOST, low, high, fallen(channels[c], base_high), 0)
+            return 2 if sure == 2 else (1 if likely > 0 else 0)
         return compare(op, low, high, cut, 0)
     if not based:
         return int(nodes[n].missing)

@@ -117,33 +117,41 @@ def median_baselines(p: Any, s: Any, t: int, rows: Any, first: int, now: int, sc
     """Fix baselines that are a median over the window before the first dose at `t`.
 
     `rows` are the patient's rows in order of time, `first` its first, `now` the first at `t`; `scratch`
-    has room for one number a row.
+    has room for one number a row. The lower and the upper ends each have their median.
     """
     for c in range(len(p.channel)):
-        channel = p.channel[c]
-        if not channel.base_median or channel.base_window == 0:
+        if p.channel[c].base_median and p.channel[c].base_window > 0:
+            count = gather(p, c, t, rows, first, now, scratch, False)
+            if count > 0:
+                s.channel[c].base_low = median(scratch, count)
+                count = gather(p, c, t, rows, first, now, scratch, True)
+                s.channel[c].base_high = median(scratch, count)
+
+
+def gather(p: Any, c: int, t: int, rows: Any, first: int, now: int, scratch: Any, upper: bool) -> int:
+    """Put one end of every reading of channel `c` in the window into `scratch`, ties at their worst."""
+    channel = p.channel[c]
+    ends = rows.high if upper else rows.low
+    count = 0
+    last = NONE
+    for i in range(now - 1, first - 1, -1):
+        at = rows.time[i]
+        if at < t - channel.base_window:
+            break
+        if rows.measure[i] != channel.measure:
             continue
-        count = 0
-        last = NONE
-        for i in range(now - 1, first - 1, -1):
-            at = rows.time[i]
-            if at < t - channel.base_window:
-                break
-            if rows.measure[i] != channel.measure or rows.low[i] != rows.high[i]:
-                continue
-            if channel.method >= 0 and channel.method != rows.method[i]:
-                continue
-            x = scaled(p, c, rows.low[i], math.nan, math.nan, math.nan, False)
-            if at == last:
-                worst = max(x, scratch[count - 1]) if channel.worse > 0 else min(x, scratch[count - 1])
-                scratch[count - 1] = worst
-            else:
-                scratch[count] = x
-                count += 1
-                last = at
-        if count > 0:
-            s.channel[c].base_low = median(scratch, count)
-            s.channel[c].base_high = s.channel[c].base_low
+        if channel.method >= 0 and channel.method != rows.method[i]:
+            continue
+        x = scaled(p, c, ends[i], math.nan, math.nan, math.nan, upper)
+        if at != last:
+            scratch[count] = x
+            count += 1
+            last = at
+        elif channel.worse > 0:
+            scratch[count - 1] = max(x, scratch[count - 1])
+        else:
+            scratch[count - 1] = min(x, scratch[count - 1])
+    return count
 
 
 def median(values: Any, count: int) -> float:
