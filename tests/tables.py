@@ -234,15 +234,16 @@ def random_facts(rng: np.random.Generator, pal: Palette, patient: str, size: int
             gaps = GAPS if rng.random() < 0.97 else LONG_GAPS
             times.append(int(rng.choice(times)) + int(rng.choice(gaps)))
         name = names[int(rng.integers(len(names)))]
-        if name == "death" and rng.random() < 0.8:
+        if name == "death":
             continue
         facts.append(dressed(rng, pal.fact(rng, name), int(rng.choice(times)), pal.lib))
     if rng.random() < 0.4:
         facts.append({"measure": "age", "value": float(rng.choice(AGES)), "at": min(times)})
     if not facts:
         facts.append({"measure": "heart-rate", "value": 80.0, "at": times[0]})
-    deaths = [fact["at"] for fact in facts if fact["measure"] == "death"]
-    facts = [fact for fact in facts if fact["measure"] != "death" or fact["at"] == min(deaths)]
+    if rng.random() < 0.05:
+        at = int(rng.choice(times)) + int(rng.choice(GAPS))
+        facts += [dict(pal.fact(rng, "death"), at=at) for _ in range(int(rng.integers(1, 3)))]
     weight = WEIGHTS[int(rng.integers(len(WEIGHTS)))]
     lost = {at for at in times if rng.random() < 0.1}
     for k, fact in enumerate(facts):
