@@ -241,9 +241,10 @@ def random_facts(rng: np.random.Generator, pal: Palette, patient: str, size: int
         facts.append({"measure": "age", "value": float(rng.choice(AGES)), "at": min(times)})
     if not facts:
         facts.append({"measure": "heart-rate", "value": 80.0, "at": times[0]})
-    if rng.random() < 0.05:
+    if rng.random() < 0.08:
         at = int(rng.choice(times)) + int(rng.choice(GAPS))
-        facts += [dict(pal.fact(rng, "death"), at=at) for _ in range(int(rng.integers(1, 3)))]
+        for text in rng.choice(["crs", "crs", "icans", "other", "unknown"], size=int(rng.integers(1, 3))):
+            facts.append({"measure": "death", "text": str(text), "at": at})
     weight = WEIGHTS[int(rng.integers(len(WEIGHTS)))]
     lost = {at for at in times if rng.random() < 0.1}
     for k, fact in enumerate(facts):
