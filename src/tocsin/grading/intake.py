@@ -126,8 +126,6 @@ def read(
             charted[c].ended = ended
             charted[c].default = default
             charted[c].held = 1
-            if due < INF:
-                charted[c].seen = t
             charted[c].before = 0
             touch(s, c)
         if charted[c].due < g[NEXT]:

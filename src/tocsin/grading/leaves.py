@@ -304,6 +304,8 @@ def update_leaves(p: Any, s: Any, t: int) -> None:
         c = stack[i]
         charted[c].touched = 0
         fresh = charted[c].time == t
+        if fresh and charted[c].due < INF:  # what stands for ever does not lengthen the record
+            charted[c].seen = t
         low = False
         for j in range(channels[c].leaves_from, channels[c].leaves_to):
             n = index[j]
