@@ -194,13 +194,14 @@ class Compiler(Graph):
         plain = [
             name
             for name in NODE.names or ()
-            if not name.endswith(("_from", "_to")) and name not in ("all", "any", "waiting")
+            if not name.endswith(("_from", "_to")) and name not in ("all", "any", "waiting", "quick")
         ]
         return index.records(
             NODE,
             [
                 {
                     **{name: getattr(node, name) for name in plain},
+                    "quick": quick(node),
                     "waiting": sum(1 << wanted.index(m) for m in set(self.read_by(n)))
                     if node.op <= op.SUM
                     else 0,
@@ -331,6 +332,13 @@ class Index:
                 else:
                     table[i][name] = value
         return table
+
+
+def quick(node: Node) -> int:
+    """1 where a standing reading decides by one comparison with the bound, 2 by one with the age limit."""
+    if node.op != op.READ or node.span != op.NONE or node.new:
+        return 0
+    return {op.NO_REF: 1, op.AGE_LIMIT: 2}.get(node.reference, 0)
 
 
 def timed(node: Node) -> bool:

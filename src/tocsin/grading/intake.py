@@ -11,6 +11,7 @@ from typing import Any
 from tocsin.grading.leaves import masked_until, soil, touch
 from tocsin.grading.opcodes import (
     ABSENT,
+    ATTRIBUTED,
     ATTRIBUTION,
     DEATH,
     DOSE_NOW,
@@ -233,6 +234,7 @@ def attribute(p: Any, s: Any, a: int, t: int, crs: int, end: int) -> None:
         s.category[a].crs = 1
     else:
         s.category[a].now = max(s.category[a].now, end if end < INF else t + 24 * HOUR)
+    s.g[ATTRIBUTED] = 1
     until = masked_until(s, a)
     if t < until < s.g[NEXT]:
         s.g[NEXT] = until

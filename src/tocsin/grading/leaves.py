@@ -14,6 +14,7 @@ from tocsin.grading.opcodes import (
     AGE_LIMIT,
     AT_LEAST,
     AT_MOST,
+    ATTRIBUTED,
     BELOW,
     CLEAN,
     DEFAULTED,
@@ -122,6 +123,13 @@ def age_limit(p: Any, s: Any, c: int) -> float:
         if p.limit[4 * i] <= age < p.limit[4 * i + 1]:
             return float(p.limit[4 * i + 2] + p.limit[4 * i + 3] * age)
     return math.nan
+
+
+def set_limits(p: Any, s: Any) -> None:
+    """Keep the limit for this patient's age beside every channel that has one."""
+    for c in range(len(p.channel)):
+        if p.channel[c].limits_from < p.channel[c].limits_to:
+            s.channel[c].limit = age_limit(p, s, c)
 
 
 def fallen(channel: Any, usual: float) -> float:
@@ -297,6 +305,7 @@ def update_leaves(p: Any, s: Any, t: int) -> None:
                         touch(s, other)
             charted[c].word = word
         if c == p.watch[0].age_channel:
+            set_limits(p, s)
             for j in range(p.watch[0].age_leaves_from, p.watch[0].age_leaves_to):
                 soil(s, index[j])
         i += 1
@@ -307,11 +316,22 @@ def update_leaves(p: Any, s: Any, t: int) -> None:
         if fresh and charted[c].due < INF:  # what stands for ever does not lengthen the record
             charted[c].seen = t
         low = False
+        # a standing reading, no mask, no first dose in between: most leaves are one comparison
+        quick = charted[c].held and not charted[c].before and not g[ATTRIBUTED]
         for j in range(channels[c].leaves_from, channels[c].leaves_to):
             n = index[j]
-            if fresh and nodes[n].span != NONE and nodes[n].op == READ:
-                remember(p, s, n, c, t)
-            value = leaf(p, s, n, t)
+            node = nodes[n]
+            if quick and node.quick == 1:
+                value = compare(node.compare, charted[c].low, charted[c].high, node.cut, node.mask)
+            elif quick and node.quick == 2 and charted[c].base_low != charted[c].base_low:
+                limit = charted[c].limit
+                value = (
+                    1 if limit != limit else compare(node.compare, charted[c].low, charted[c].high, limit, 0)
+                )
+            else:
+                if fresh and node.span != NONE and node.op == READ:
+                    remember(p, s, n, c, t)
+                value = leaf(p, s, n, t)
             if value != state[n].value:
                 soil(s, n)
             low = low or value == 2

@@ -12,9 +12,10 @@ import math
 from typing import Any
 
 from tocsin.grading.intake import scaled, take
-from tocsin.grading.leaves import masked_until, soil, touch, update_leaves
+from tocsin.grading.leaves import masked_until, set_limits, soil, touch, update_leaves
 from tocsin.grading.nodes import forget, update_nodes
 from tocsin.grading.opcodes import (
+    ATTRIBUTED,
     CLEAN,
     CUT,
     DIRTY,
@@ -74,6 +75,8 @@ def begin(p: Any, s: Any, start: int) -> None:
     s.g[FIRST_DOSE] = NONE
     s.g[WINDOW] = NONE
     s.g[TOUCHED] = 0
+    s.g[ATTRIBUTED] = 0
+    set_limits(p, s)
     s.g[DOSE_NOW] = 0
     s.g[CLEAN] = 0
     s.g[DIRTY] = len(p.node)

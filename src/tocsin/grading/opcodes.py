@@ -26,4 +26,6 @@ REGISTERS = 6
 # the age at which a patient without a charted age is taken to be
 ADULT_AGE = 18.0
 # scalars of a patient's state
-(NEXT, FIRST_DOSE, WINDOW, TOUCHED, DOSE_NOW, STARTED, DIRTY, CUT, FIRST_OUT, WALKS, CLEAN) = range(11)
+(NEXT, FIRST_DOSE, WINDOW, TOUCHED, DOSE_NOW, STARTED, DIRTY, CUT, FIRST_OUT, WALKS, CLEAN, ATTRIBUTED) = (
+    range(12)
+)

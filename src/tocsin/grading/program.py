@@ -31,7 +31,7 @@ CHANNEL = record(
 )
 NODE = record(
     "op channel compare mask reference new span bridge missing category count text all any scales named "
-    "waiting kids* parents* pulses*",
+    "waiting quick kids* parents* pulses*",
     "cut",
 )
 ROW = record("node grade possible ambiguous kids*")
@@ -41,7 +41,7 @@ WATCH = record("age_channel age_leaves* dose_leaves* timed*")
 
 S_CHANNEL = record(
     "time held before method ended due default touched word seen last_time last_method",
-    "low high top_low top_high base_low base_high last_low last_high",
+    "low high top_low top_high base_low base_high last_low last_high limit",
 )
 S_NODE = record("value dirty due pulse mark")
 S_CATEGORY = record("before now crs time")
@@ -83,7 +83,7 @@ def new_state(p: Program, *, plain: bool) -> State:
     """Room for one patient: lists of records for plain Python, arrays for compiled code."""
     channels, nodes = len(p.channel), len(p.node)
     state = State(
-        np.zeros(11, np.int64),
+        np.zeros(12, np.int64),
         np.zeros(channels, S_CHANNEL),
         np.zeros(nodes, S_NODE),
         np.zeros(len(p.category), S_CATEGORY),
