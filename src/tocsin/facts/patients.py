@@ -323,19 +323,26 @@ def resolve(table: pa.Table, as_of: datetime | None = None) -> pa.Table:
         table = table.filter(pc.less_equal(known, pa.scalar(as_of, INSTANT)))
     if "replaces" not in table.column_names or table["replaces"].null_count == len(table):
         return table
-    replaces = table["replaces"]
-    patient = table["patient_id"].to_pylist()
-    names = replaces.to_pylist()
-    sources = table["source"].to_pylist()
-    gone = {
-        (who, name) for who, name, own in zip(patient, names, sources, strict=True) if name and name != own
-    }
+    who = texts(table["patient_id"])
+    corrected = pc.is_in(who, pc.unique(who.filter(pc.is_valid(table["replaces"]))))
+    gone = pc.fill_null(pc.equal(texts(table["text"]), "retracted"), False).to_numpy(zero_copy_only=False)
+    rows = np.flatnonzero(corrected)
+    gone[rows] |= _replaced(table.select(["patient_id", "replaces", "source"]).take(rows))
+    return table.filter(pa.array(~gone))
+
+
+def texts(column: Any) -> pa.Array:
+    """A text column written out, whatever its layout."""
+    return flat(column).cast(pa.string())
+
+
+def _replaced(table: pa.Table) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which rows another row of their patient replaces."""
+    patient, names, sources = (texts(column).to_pylist() for column in table.columns)
+    rows = list(zip(patient, names, sources, strict=True))
+    gone = {(who, name) for who, name, own in rows if name and name != own}
     # A new version under the old name replaces the old one, which does not name itself.
-    versions = {
-        (who, name) for who, name, own in zip(patient, names, sources, strict=True) if name and name == own
-    }
-    keep = [
-        text != "retracted" and (who, own) not in gone and not ((who, own) in versions and name != own)
-        for who, name, own, text in zip(patient, names, sources, table["text"].to_pylist(), strict=True)
-    ]
-    return table.filter(pa.array(keep, pa.bool_()))
+    versions = {(who, name) for who, name, own in rows if name and name == own}
+    return np.array(
+        [(who, own) in gone or ((who, own) in versions and name != own) for who, name, own in rows], bool
+    )
