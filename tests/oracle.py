@@ -132,6 +132,7 @@ class Course:
         self._baselines: dict[tuple[Any, ...], Span | None] = {}
         self._masks: dict[str | None, list[bool]] = {}
         self._values: dict[str, list[int]] = {}
+        self._inner: dict[str, list[int]] = {}
         self._states: dict[tuple[Any, ...], tuple[Any, ...]] = {}
 
     # Time
@@ -337,7 +338,7 @@ class Course:
                 "weighted_sum": self._weighted_sum, "count_of": self._count_of, "ever": self._ever,
                 "first_known": self._first_known, "rule": self._rule,
             }[finding.form]
-            values = form(finding)
+            values = self._inner[name] = form(finding)
             if finding.within_hours is not None and finding.form not in ("measure", "given", "charted"):
                 values = self._two(values, lambda yes: within(yes, quarters(finding.within_hours or 0)))
             if finding.for_hours is not None:
@@ -764,14 +765,15 @@ class Course:
             row.possible and row.ambiguous and row.grade > grade and values[i] == YES
             for row, values in zip(self.scale.rows, self.row_values, strict=True)
         )
-        because = dict.fromkeys(
-            name for row in proving for name in (*row.all, *row.any) if self.value(name)[i] == YES
-        )
+        proofs = {name for row in proving for name in (*row.all, *row.any) if self.value(name)[i] == YES}
+        listed = dict.fromkeys(name for row in self.scale.rows for name in (*row.all, *row.any))
+        because = [name for name in listed if name in proofs]
         unproven = [row for row, value in rows if value == UNKNOWN and row.grade > grade]
         tops = {name for row in unproven for name in (*row.all, *row.any, *row.none)}
         waiting: set[str] = set()
         for name in self.unknown_under(tops, i):
-            if self.scale.findings[name].form in ("measure", "weighted_sum"):
+            reads = self.scale.findings[name].form in ("measure", "weighted_sum")
+            if reads and self._inner[name][i] == UNKNOWN:
                 waiting.update(measures_of(self.scale.findings[name], self.lib))
         asked = tuple(
             item.id for item in self.scale.judgements if item.grade > grade and self.value(item.when)[i] != NO
@@ -779,12 +781,18 @@ class Course:
         return grade, up_to, ambiguous, tuple(because), tuple(sorted(waiting)), asked, self.flags(i)
 
     def unknown_under(self, names: set[str], i: int) -> set[str]:
-        """The unknown among these findings, and the unknown under those."""
+        """The unknown among these findings, and the unknown under those that say why.
+
+        A memory is followed only where the value before it is unknown: else nothing is missing now.
+        """
         found: set[str] = set()
         for name in names:
             if self.value(name)[i] == UNKNOWN:
                 finding = self.scale.findings[name]
-                found |= {name} | self.unknown_under({*finding.names} - {finding.until_quiet}, i)
+                parts = {*finding.items, *finding.all, *finding.any, *finding.none} & {*finding.names}
+                others = {*finding.names} - parts - {finding.until_quiet}
+                inner = parts if self._inner[name][i] == UNKNOWN else set()
+                found |= {name} | self.unknown_under(inner | others, i)
         return found
 
     @cached_property
