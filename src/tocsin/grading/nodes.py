@@ -101,18 +101,34 @@ def combine(p: Any, s: Any, n: int) -> int:
             certain += value == 2
             possible += value >= 1
         return compare(nodes[n].compare, certain, possible, nodes[n].cut, 0)
+    # comparisons and early ends instead of min and max: this is where plain Python spends its time
     result = 2
     middle = first + nodes[n].all
     last = middle + nodes[n].any
     for i in range(first, middle):
-        result = min(result, state[index[i]].value)
+        value = state[index[i]].value
+        if value < result:
+            if value == 0:
+                return 0
+            result = value
     if last > middle:
         best = 0
         for i in range(middle, last):
-            best = max(best, state[index[i]].value)
-        result = min(result, best)
+            value = state[index[i]].value
+            if value > best:
+                best = value
+                if best == 2:
+                    break
+        if best == 0:
+            return 0
+        if best < result:
+            result = best
     for i in range(last, stop):
-        result = min(result, 2 - state[index[i]].value)
+        value = 2 - state[index[i]].value
+        if value < result:
+            if value == 0:
+                return 0
+            result = value
     return int(result)
 
 

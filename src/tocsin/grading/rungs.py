@@ -49,69 +49,77 @@ def emit(s: Any, k: int, patient: int, start: int, end: int, out: Any, emitted: 
 
 def update_grades(p: Any, s: Any, t: int, patient: int, out: Any, emitted: int) -> int:
     """Read the rungs of every scale whose findings changed; write the old answer where a new one begins."""
-    state, index, scales, answers, bits = s.node, p.index, p.scale, s.scale, p.bits
+    state, index, bits = s.node, p.index, p.bits
     for k in range(len(p.scale)):
-        if not answers[k].dirty:
+        answer = s.scale[k]
+        if not answer.dirty:
             continue
-        answers[k].dirty = 0
+        answer.dirty = 0
+        scale = p.scale[k]
         grade, up_to, ambiguous = rungs(p, s, k)
         because, waiting = reasons(p, s, k, grade)
         judgement = 0
-        for i in range(scales[k].judgements_from, scales[k].judgements_to):
+        for i in range(scale.judgements_from, scale.judgements_to):
             if state[index[i]].value >= 1 and bits[i] > grade:
-                judgement |= 1 << (i - scales[k].judgements_from)
-        flags = scales[k].constant
-        for i in range(scales[k].flags_from, scales[k].flags_to):
+                judgement |= 1 << (i - scale.judgements_from)
+        flags = scale.constant
+        for i in range(scale.flags_from, scale.flags_to):
             if state[index[i]].value == 2:
-                flags |= 1 << (i - scales[k].flags_from)
+                flags |= 1 << (i - scale.flags_from)
         if (
-            grade == answers[k].grade
-            and up_to == answers[k].up_to
-            and ambiguous == answers[k].ambiguous
-            and because == answers[k].because
-            and waiting == answers[k].waiting
-            and judgement == answers[k].judgement
-            and flags == answers[k].flags
+            grade == answer.grade
+            and up_to == answer.up_to
+            and ambiguous == answer.ambiguous
+            and because == answer.because
+            and waiting == answer.waiting
+            and judgement == answer.judgement
+            and flags == answer.flags
         ):
             continue
-        if answers[k].grade >= 0 and answers[k].start < t:
-            emitted = emit(s, k, patient, answers[k].start, t, out, emitted)
-        answers[k].start = t
-        answers[k].grade = grade
-        answers[k].up_to = up_to
-        answers[k].ambiguous = ambiguous
-        answers[k].because = because
-        answers[k].waiting = waiting
-        answers[k].judgement = judgement
-        answers[k].flags = flags
+        if answer.grade >= 0 and answer.start < t:
+            emitted = emit(s, k, patient, answer.start, t, out, emitted)
+        answer.start = t
+        answer.grade = grade
+        answer.up_to = up_to
+        answer.ambiguous = ambiguous
+        answer.because = because
+        answer.waiting = waiting
+        answer.judgement = judgement
+        answer.flags = flags
     return emitted
 
 
 def rungs(p: Any, s: Any, k: int) -> tuple[int, int, int]:
     """The highest proven row, the highest row not ruled out, and whether the answer is ambiguous."""
-    state, scales, rows = s.node, p.scale, p.row
+    state, rows = s.node, p.row
+    first, stop = p.scale[k].rows_from, p.scale[k].rows_to
     grade = 0
     up_to = 0
-    for i in range(scales[k].rows_from, scales[k].rows_to):
+    doubt = 0  # the highest certain row that is ambiguous and only `possible`
+    for i in range(first, stop):
         row = rows[i]
         value = state[row.node].value
-        if value == 2 and not row.possible:
-            grade = max(grade, row.grade)
-        if value >= 1:
-            up_to = max(up_to, row.grade)
-    unclear = 0
-    clear = 0
-    for i in range(scales[k].rows_from, scales[k].rows_to):
-        row = rows[i]
-        if state[row.node].value != 2:
+        if value == 0:
             continue
-        if row.possible:
-            if row.ambiguous and row.grade > grade:
-                return grade, up_to, 1
-        elif row.grade == grade:
-            unclear = max(unclear, row.ambiguous)
-            clear = max(clear, 1 - row.ambiguous)
-    return grade, up_to, 1 if unclear and not clear else 0
+        if row.grade > up_to:
+            up_to = row.grade
+        if value == 2:
+            if not row.possible:
+                if row.grade > grade:
+                    grade = row.grade
+            elif row.ambiguous and row.grade > doubt:
+                doubt = row.grade
+    if doubt > grade:
+        return grade, up_to, 1
+    unclear = 0
+    if grade > 0:
+        for i in range(first, stop):
+            row = rows[i]
+            if row.grade == grade and not row.possible and state[row.node].value == 2:
+                if not row.ambiguous:
+                    return grade, up_to, 0
+                unclear = 1
+    return grade, up_to, unclear
 
 
 def reasons(p: Any, s: Any, k: int, grade: int) -> tuple[int, int]:
