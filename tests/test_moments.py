@@ -52,7 +52,9 @@ def test_many_measures_are_asked_in_several_programs_with_the_same_answers() -> 
         "fever", "symptoms", "pressure", "vasopressors", "oxygen", "ctcae-4.03-organs")]
     together = Findings(findings_of(files, LIB), LIB)
     alone = Findings(findings_of(["fever"], LIB), LIB)
-    ill = patient("0 h temperature 38.4 Cel", "1 h alt 300 U/L ref 0..40", "1 h systolic-bp 80 mm[Hg]").to_pylist()
+    ill = patient(
+        "0 h temperature 38.4 Cel", "1 h alt 300 U/L ref 0..40", "1 h systolic-bp 80 mm[Hg]"
+    ).to_pylist()
     moments = [micros(START + timedelta(hours=h)) for h in (0, 1, 5)]
     for one, all_ in zip(alone.states(ill, moments), together.states(ill, moments), strict=True):
         assert one.items() <= all_.items()

@@ -1,0 +1,339 @@
+"""What is known of one patient at one moment: the ground every action, clock and test due stands on.
+
+A course is a patient's whole record, graded once; a bedside is that record cut at a moment. Nothing later
+than the moment, and nothing recorded later, is ever looked at.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+
+from tocsin.definitions.load import Library, library
+from tocsin.episodes import episodes
+from tocsin.facts import resolve
+from tocsin.grading.batch import grade_table
+from tocsin.grading.live import micros
+from tocsin.grading.moments import Findings
+from tocsin.grading.opcodes import HOUR
+
+Fact = Mapping[str, Any]
+Found = Mapping[str, Any]
+YES, UNKNOWN, NO = 2, 1, 0
+#: Rows that were charted and say nothing that could be used.
+SILENT = ("unusable", "retracted")
+
+
+def moment(t: int) -> datetime:
+    """Microseconds since 1970 as a moment."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=t)
+
+
+def written(t: int | None) -> str | None:
+    """Microseconds since 1970 as ISO 8601 with Z, to the second.
+
+    >>> written(1_772_366_400_000_000)
+    '2026-03-01T12:00:00Z'
+    """
+    return None if t is None else moment(t).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Chart:
+    """One patient's facts in order of time, and by measure."""
+
+    def __init__(self, rows: Iterable[Fact]) -> None:
+        self.rows = sorted(({**row, **_in_micros(row)} for row in rows), key=lambda row: row["time"])
+        self.times = [row["time"] for row in self.rows]
+        self.by_measure: dict[str, list[Fact]] = {}
+        for row in self.rows:
+            self.by_measure.setdefault(row["measure"], []).append(row)
+        self.times_of = {name: [row["time"] for row in rows] for name, rows in self.by_measure.items()}
+
+    def until(self, measure: str, now: int) -> list[Fact]:
+        """The rows of one measure at or before `now`."""
+        rows = self.by_measure.get(measure, [])
+        return rows[: bisect_right(self.times_of[measure], now)] if rows else rows
+
+
+@dataclass(frozen=True, eq=False)
+class Bedside:
+    """One patient at one moment.
+
+    `history` holds, for each scale, the rows of the interval table up to `now` (times in microseconds, the
+    last one standing); `states` what each finding says: 2 yes, 1 unknown, 0 no. `found` are the episodes.
+    """
+
+    patient: str
+    now: int
+    lib: Library
+    chart: Chart
+    history: Mapping[str, Sequence[Found]]
+    states: Mapping[str, int]
+    found: Mapping[str, Sequence[Found]]
+    scale: str = "astct-2019"
+
+    @cached_property
+    def rows(self) -> Sequence[Fact]:
+        """The facts up to now, in order of time."""
+        return self.chart.rows[: bisect_right(self.chart.times, self.now)]
+
+    @cached_property
+    def grades(self) -> Mapping[str, Found]:
+        """Scale to the row that stands now."""
+        return {scale: rows[-1] for scale, rows in self.history.items() if rows}
+
+    def last(self, measure: str, within_hours: float | None = None) -> Fact | None:
+        """The latest usable row of a measure; none older than `within_hours`."""
+        for row in reversed(self.chart.until(measure, self.now)):
+            if within_hours is not None and row["time"] <= self.now - within_hours * HOUR:
+                return None
+            if row.get("text") not in SILENT:
+                return row
+        return None
+
+    def given(self, names: Sequence[str], within_hours: float | None = None) -> list[Fact]:
+        """When these drugs (ids or classes) were given: one row for each instant and drug, in order of time.
+
+        Rows that stop an infusion, or say that something is absent, are left out.
+        """
+        ids = dict.fromkeys(each for name in names for each in self.lib.classes.get(name, (name,)))
+        since = None if within_hours is None else self.now - round(within_hours * HOUR)
+        out: dict[tuple[int, str], Fact] = {}
+        for name in ids:
+            infusion = name in self.lib.measures and self.lib.measure(name).kind == "infusion"
+            for row in self.chart.until(name, self.now):
+                stopped = row.get("text") == "absent" or (infusion and row.get("value") == 0)
+                if not stopped and (since is None or row["time"] > since):
+                    out.setdefault((row["time"], name), row)
+        return [out[key] for key in sorted(out)]
+
+    def hours_since(self, t: int) -> float:
+        """Hours from `t` to now."""
+        return (self.now - t) / HOUR
+
+    @cached_property
+    def doses(self) -> Sequence[Fact]:
+        """Doses of the therapy, in order of time."""
+        return self.given(["therapy"])
+
+    @cached_property
+    def therapy(self) -> str | None:
+        """The therapy of the latest dose; none where none is charted."""
+        return str(self.doses[-1]["measure"]) if self.doses else None
+
+    @cached_property
+    def therapy_classes(self) -> tuple[str, ...]:
+        """The classes of that therapy, such as `car-t`."""
+        return self.lib.measure(self.therapy).classes if self.therapy else ()
+
+    @cached_property
+    def weight(self) -> Fact | None:
+        """The weight (kg) a dose is calculated from.
+
+        The latest charted as a dosing weight; else the latest at or before the latest dose of the therapy;
+        else the first charted: a patient who leaks and is given fluid grows heavier, and must not be given
+        more of a drug for it. Nothing older than the weight's hold.
+        """
+        hold = self.lib.measure("weight").hold_hours
+        rows = [
+            row for row in self.chart.until("weight", self.now)
+            if row.get("text") not in SILENT and row.get("value") is not None
+            and (hold is None or row["time"] > self.now - hold * HOUR)
+        ]
+        dosing = [row for row in rows if row.get("method") == "dosing"]
+        before = [row for row in rows if self.doses and row["time"] <= self.doses[-1]["time"]]
+        chosen = dosing or before or rows[:1]
+        return chosen[-1] if chosen else None
+
+    @cached_property
+    def weight_problem(self) -> str:
+        """Why the latest weight charted could not be used; empty where it could, or none is charted."""
+        rows = self.chart.until("weight", self.now)
+        if rows and rows[-1].get("text") in SILENT:
+            return f"the weight charted at {written(rows[-1]['time'])} is impossible or cannot be read"
+        return ""
+
+    @cached_property
+    def age_years(self) -> float | None:
+        """The age charted last."""
+        row = self.last("age")
+        return None if row is None or row.get("value") is None else float(row["value"])
+
+    @cached_property
+    def episode(self) -> Found | None:
+        """The running or latest CRS episode under `scale`: its row, with `running` and `peak` as of now.
+
+        An episode is running until the gap that will have closed it begins.
+        """
+        rows = [row for row in self.found.get(self.scale, ()) if row["start"] <= self.now]
+        if not rows:
+            return None
+        row = rows[-1]
+        since = [each for each in self.history.get(self.scale, ()) if each["start"] >= row["start"]]
+        peak = max((each["grade"] for each in since), default=0)
+        running = row["end"] is None or self.now < row["end"]
+        return {**row, "running": running, "end": None if running else row["end"], "peak": peak}
+
+    def graded_since(self, grade: int) -> int | None:
+        """Since when the standing grade under `scale` has been at least `grade` without a break."""
+        since: int | None = None
+        for row in reversed(self.history.get(self.scale, ())):
+            if row["grade"] < grade:
+                break
+            since = int(row["start"])
+        return since
+
+
+class Course:
+    """One patient's record, graded once; `at` cuts it at any moment.
+
+    Rows recorded later than they happened make the patient slow: he is then graded anew at each moment,
+    because what was known at 10:00 must not be changed by what was written down at noon.
+    """
+
+    def __init__(
+        self, facts: pa.Table, scales: Sequence[str], lib: Library, findings: Findings | None = None, *,
+        history: Mapping[str, Sequence[Found]] | None = None,
+        found: Mapping[str, Sequence[Found]] | None = None,
+    ) -> None:
+        self.facts, self.scales, self.lib, self.findings = facts, tuple(scales), lib, findings
+        self.patient = str(facts["patient_id"][0].as_py())
+        rows = facts.to_pylist()
+        self.late = any(
+            row.get("replaces") or ((at := row.get("recorded")) is not None and at > row["time"])
+            for row in rows
+        )
+        self.chart = Chart(rows)
+        if history is None:
+            history, found = _graded(facts, self.scales, lib)
+        self.history = {scale: list(each) for scale, each in history.items()}
+        self.starts = {scale: [row["start"] for row in each] for scale, each in self.history.items()}
+        self.found = found or {}
+
+    @property
+    def first(self) -> int:
+        """When the record begins."""
+        return int(self.chart.times[0])
+
+    @property
+    def last(self) -> int:
+        """When the last fact was charted."""
+        return int(self.chart.times[-1])
+
+    def at(self, now: int) -> Bedside:
+        """The patient at `now` (microseconds)."""
+        return next(self.beds([now]))
+
+    def beds(self, moments: Sequence[int]) -> Iterator[Bedside]:
+        """The patient at each of these moments, ascending."""
+        if self.late:
+            for now in moments:
+                yield self._known(now)
+            return
+        states: list[dict[str, int]] = [{} for _ in moments]
+        if self.findings is not None:
+            states = self.findings.states(self.chart.rows, moments)
+        for now, state in zip(moments, states, strict=True):
+            history = {scale: self._until(scale, now) for scale in self.scales}
+            if any(not rows for rows in history.values()) and self.first <= now:
+                history = _graded(self.facts, self.scales, self.lib, now)[0]
+            yield Bedside(self.patient, now, self.lib, self.chart, history, state, self.found)
+
+    def _until(self, scale: str, now: int) -> list[Found]:
+        """The rows up to now; none where the last ended before: then the record must be carried on."""
+        rows = self.history.get(scale, [])[: bisect_right(self.starts.get(scale, []), now)]
+        return [] if rows and rows[-1]["end"] is not None and rows[-1]["end"] <= now else rows
+
+    def _known(self, now: int) -> Bedside:
+        """The patient at `now` from what was recorded by then."""
+        facts = resolve(self.facts, moment(now))
+        if not len(facts):
+            state = self.findings.states([], [now])[0] if self.findings else {}
+            return Bedside(self.patient, now, self.lib, Chart([]), {}, state, {})
+        history, found = _graded(facts, self.scales, self.lib, now)
+        chart = Chart(facts.to_pylist())
+        state = self.findings.states(chart.rows, [now])[0] if self.findings else {}
+        return Bedside(self.patient, now, self.lib, chart, history, state, found)
+
+
+def courses(facts: pa.Table, scales: Sequence[str], lib: Library, findings: Findings) -> Iterator[Course]:
+    """Every patient of a table, all graded in one pass."""
+    facts = facts.sort_by("patient_id")
+    history, found = _by_patient(facts, scales, lib, None)
+    for patient, table in _tables(facts):
+        yield Course(
+            table, scales, lib, findings, history=history.get(patient, {}), found=found.get(patient, {})
+        )
+
+
+def bedside(
+    facts: pa.Table, now: int | datetime, *, scales: Sequence[str] = ("astct-2019", "icans-astct-2019"),
+    findings: Findings | None = None, lib: Library | None = None,
+) -> Bedside:
+    """One patient's bedside at a moment.
+
+    >>> from tocsin.testing import START, patient
+    >>> ill = bedside(patient("0 h teclistamab", "20 h temperature 39.0 Cel"), START + timedelta(hours=21))
+    >>> ill.therapy, ill.grades["astct-2019"]["grade"], ill.hours_since(ill.doses[-1]["time"])
+    ('teclistamab', 1, 21.0)
+    """
+    return Course(facts, scales, lib or library(), findings).at(micros(now))
+
+
+def _tables(facts: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """A table sorted by patient, patient by patient."""
+    names = facts["patient_id"].to_pylist()
+    first = 0
+    while first < len(names):
+        last = bisect_right(names, names[first], lo=first)
+        yield names[first], facts.slice(first, last - first)
+        first = last
+
+
+def _graded(
+    facts: pa.Table, scales: Sequence[str], lib: Library, now: int | None = None
+) -> tuple[dict[str, list[Found]], dict[str, list[Found]]]:
+    """One patient's intervals and episodes by scale; with `now`, as known then and carried to then."""
+    history, found = _by_patient(facts, scales, lib, now)
+    patient = str(facts["patient_id"][0].as_py())
+    return history.get(patient, {}), found.get(patient, {})
+
+
+def _by_patient(
+    facts: pa.Table, scales: Sequence[str], lib: Library, now: int | None
+) -> tuple[dict[str, dict[str, list[Found]]], dict[str, dict[str, list[Found]]]]:
+    # what is charted at `now` itself counts; an answer as of t knows what lies before t
+    as_of = None if now is None else moment(now + 1)
+    intervals = grade_table(facts, tuple(scales), lib=lib, as_of=as_of)
+    crs = [scale for scale in scales if lib.scale(scale).outcome == "crs"]
+    spans = episodes(intervals, facts, lib=lib, as_of=as_of)
+    return _split(intervals, ("start", "end")), {
+        patient: {scale: rows for scale, rows in each.items() if scale in crs}
+        for patient, each in _split(spans, ("start", "end", *(f"first_{n}" for n in range(1, 6)))).items()
+    }
+
+
+def _split(table: pa.Table, times: Sequence[str]) -> dict[str, dict[str, list[Found]]]:
+    """Rows by patient and scale, in order of time, times in microseconds."""
+    for name in times:
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, table[name].cast(pa.int64()))
+    out: dict[str, dict[str, list[Found]]] = {}
+    for row in table.to_pylist():
+        out.setdefault(row["patient_id"], {}).setdefault(row["scale"], []).append(row)
+    for scales in out.values():
+        for rows in scales.values():
+            rows.sort(key=lambda row: int(row["start"]))
+    return out
+
+
+def _in_micros(row: Fact) -> dict[str, int | None]:
+    return {
+        name: None if row.get(name) is None else micros(row[name]) for name in ("time", "end", "recorded")
+    }
