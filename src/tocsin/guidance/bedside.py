@@ -142,8 +142,10 @@ class Bedside:
         """
         hold = self.lib.measure("weight").hold_hours
         rows = [
-            row for row in self.chart.until("weight", self.now)
-            if row.get("text") not in SILENT and row.get("value") is not None
+            row
+            for row in self.chart.until("weight", self.now)
+            if row.get("text") not in SILENT
+            and row.get("value") is not None
             and (hold is None or row["time"] > self.now - hold * HOUR)
         ]
         dosing = [row for row in rows if row.get("method") == "dosing"]
@@ -180,14 +182,21 @@ class Bedside:
         running = row["end"] is None or self.now < row["end"]
         return {**row, "running": running, "end": None if running else row["end"], "peak": peak}
 
-    def graded_since(self, grade: int) -> int | None:
-        """Since when the standing grade under `scale` has been at least `grade` without a break."""
+    def graded_since(self, grade: int, scale: str | None = None) -> int | None:
+        """Since when the standing grade has been at least `grade` without a break."""
         since: int | None = None
-        for row in reversed(self.history.get(self.scale, ())):
+        for row in reversed(self.history.get(scale or self.scale, ())):
             if row["grade"] < grade:
                 break
             since = int(row["start"])
         return since
+
+    def grade_at(self, t: int, scale: str | None = None) -> int:
+        """The grade that stood at an instant up to now; 0 before the record."""
+        for row in reversed(self.history.get(scale or self.scale, ())):
+            if row["start"] <= t:
+                return int(row["grade"])
+        return 0
 
 
 class Course:
@@ -198,7 +207,12 @@ class Course:
     """
 
     def __init__(
-        self, facts: pa.Table, scales: Sequence[str], lib: Library, findings: Findings | None = None, *,
+        self,
+        facts: pa.Table,
+        scales: Sequence[str],
+        lib: Library,
+        findings: Findings | None = None,
+        *,
         history: Mapping[str, Sequence[Found]] | None = None,
         found: Mapping[str, Sequence[Found]] | None = None,
     ) -> None:
@@ -273,8 +287,12 @@ def courses(facts: pa.Table, scales: Sequence[str], lib: Library, findings: Find
 
 
 def bedside(
-    facts: pa.Table, now: int | datetime, *, scales: Sequence[str] = ("astct-2019", "icans-astct-2019"),
-    findings: Findings | None = None, lib: Library | None = None,
+    facts: pa.Table,
+    now: int | datetime,
+    *,
+    scales: Sequence[str] = ("astct-2019", "icans-astct-2019"),
+    findings: Findings | None = None,
+    lib: Library | None = None,
 ) -> Bedside:
     """One patient's bedside at a moment.
 

@@ -1,0 +1,132 @@
+"""`tocsin advise`: everything said of one patient at one moment, in one answer.
+
+Each part is asked for itself: what cannot be calculated is refused by name under `refused`, and never costs
+the rest of the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+
+from tocsin.definitions.load import Library, library
+from tocsin.definitions.schema import DefinitionError, Finding, TocsinError
+from tocsin.grading.live import micros
+from tocsin.grading.moments import Findings
+from tocsin.grading.opcodes import HOUR
+from tocsin.guidance import actions, causes, clocks, disagreements, products, tests_due, windows
+from tocsin.guidance.bedside import Bedside, Course, courses, written
+from tocsin.guidance.known import episode, grade, missing, therapy, weight
+from tocsin.guidance.outlook import outlook
+
+Answer = dict[str, Any]
+#: Scales every answer shows; guidelines and labels add those they are written in.
+ALWAYS = ("astct-2019", "icans-astct-2019")
+
+
+def advise(
+    facts: Any,
+    at: datetime | None = None,
+    *,
+    guidelines: Sequence[str] = (),
+    every_hours: float | None = None,
+    country: str | None = None,
+    lib: Library | None = None,
+) -> Iterator[Answer]:
+    """What guidelines, label and record say of each patient at a moment.
+
+    Parameters
+    ----------
+    facts       : canonical facts of any number of patients.
+    at          : the moment; none = each patient's last fact. Patients not known by then are left out.
+    guidelines  : ids; none = every one that fits the patient.
+    every_hours : answer every so many hours from the first fact to `at`, instead of once.
+    country     : whose label rules to show for monitoring windows; none = all.
+
+    Yields one dict a patient and moment, keys as in docs/advise.md; times are ISO 8601 with Z.
+
+    >>> from tocsin.testing import patient
+    >>> (answer,) = advise(patient("0 h weight 70 kg", "0 h teclistamab", "20 h temperature 39.0 Cel"))
+    >>> answer["grades"]["astct-2019"]["grade"], answer["therapy"]["id"]
+    (1, 'teclistamab')
+    """
+    lib = lib or library()
+    table = facts if isinstance(facts, pa.Table) else pa.table(facts)
+    if not len(table):
+        return
+    asked = tuple(guidelines) or actions.guidelines(lib)
+    for course in courses(table, scales_for(asked, lib), lib, conditions(lib)):
+        for bed in course.beds(moments_of(course, at, every_hours)):
+            yield answer(bed, asked, country=country)
+
+
+def moments_of(course: Course, at: datetime | None, every_hours: float | None) -> list[int]:
+    """When one patient is asked about; empty where nothing was charted by then."""
+    last = course.last if at is None else micros(at)
+    if last < course.first:
+        return []
+    if every_hours is None:
+        return [last]
+    return [*range(course.first, last, round(every_hours * HOUR)), last]
+
+
+@lru_cache(maxsize=32)
+def scales_for(names: tuple[str, ...], lib: Library) -> tuple[str, ...]:
+    """The scales an answer needs: its own, those of the guidelines, those of the labels."""
+    needed = dict.fromkeys(ALWAYS)
+    needed.update(dict.fromkeys(actions.guideline(name, lib).scale for name in names))
+    needed.update(dict.fromkeys(products.scales(lib)))
+    return tuple(name for name in needed if name in lib.scales)
+
+
+@lru_cache(maxsize=8)
+def conditions(lib: Library) -> Findings:
+    """Every condition of guidelines, labels, work-up and causes, compiled once."""
+    found: dict[str, Finding] = {}
+    for part in (actions, products, tests_due, causes):
+        for name, finding in part.conditions(lib).items():
+            if found.get(name, finding) != finding:
+                raise DefinitionError(
+                    f"the finding `{name}` of {part.__name__} means something else in another part\n"
+                    "  fix: give one of the two another name"
+                )
+            found[name] = finding
+    return Findings(found, lib)
+
+
+def answer(bed: Bedside, guidelines: Iterable[str], *, country: str | None = None) -> Answer:
+    """Everything said of one patient at one moment."""
+    refused: list[str] = []
+
+    def part(name: str, make: Callable[[], Any]) -> Any:
+        try:
+            return make()
+        except TocsinError as error:
+            refused.append(f"{name}: {error}")
+            return []
+
+    said: Answer = {
+        "patient_id": bed.patient,
+        "at": written(bed.now),
+        "therapy": therapy(bed),
+        "weight": weight(bed),
+        "grades": {scale: grade(bed, scale) for scale in bed.grades},
+        "episode": episode(bed),
+    }
+    names = tuple(guidelines)
+    said["actions"] = part("actions", lambda: actions.actions(bed, names))
+    said["product"] = part("product", lambda: products.steps(bed))
+    said["clocks"] = part("clocks", lambda: clocks.clocks(bed, names))
+    said["tests_due"] = part("tests due", lambda: tests_due.tests_due(bed))
+    said["markers"] = part("markers", lambda: tests_due.markers(bed))
+    said["causes"] = part("causes", lambda: causes.causes(bed))
+    said["windows"] = part("monitoring windows", lambda: windows.windows(bed, country))
+    said["disagreements"] = part("disagreements", lambda: disagreements.disagreements(said["actions"]))
+    said["outlook"] = part("outlook", lambda: outlook(bed.therapy, said["grades"], bed.lib))
+    said["missing"] = missing(bed, said)
+    said["refused"] = refused
+    return said
