@@ -28,22 +28,44 @@ def tocilizumab(kg=70.0, ago=(), limits=(), age=40.0):
     return dose("tocilizumab", weight_kg=kg, age_years=age, now=NOW, earlier=earlier, limits=limits, lib=LIB)
 
 
-@pytest.mark.parametrize(("kg", "mg", "rounded"), [
-    (10, 120, 120), (29.9, 358.8, 360), (30.0, 240, 240), (30.1, 240.8, 240), (70, 560, 560),
-    (99.9, 799.2, 800), (100.0, 800, 800), (100.1, 800, 800), (101, 800, 800), (150, 800, 800),
-])
+@pytest.mark.parametrize(
+    ("kg", "mg", "rounded"),
+    [
+        (10, 120, 120),
+        (29.9, 358.8, 360),
+        (30.0, 240, 240),
+        (30.1, 240.8, 240),
+        (70, 560, 560),
+        (99.9, 799.2, 800),
+        (100.0, 800, 800),
+        (100.1, 800, 800),
+        (101, 800, 800),
+        (150, 800, 800),
+    ],
+)
 def test_tocilizumab_is_12_mg_per_kg_under_30_kg_else_8_and_never_above_800(kg, mg, rounded):
     given_ = tocilizumab(kg)
     assert (given_.dose, given_.dose_rounded) == (pytest.approx(mg), rounded)
     assert ("capped at 800 mg" in given_.limit) == (kg > 100)
 
 
-@pytest.mark.parametrize(("ago", "allowed"), [
-    ((), True), ((7 + 59 / 60,), False), ((8,), True), ((8 + 1 / 60,), True), ((0,), False),
-    ((23.99, 16, 8), False), ((24, 16, 8), True), ((23, 15), True),
-    ((400, 300, 200, 100), False), ((400, 300, 200), True),
-    ((42 * 24 - 1, 300, 200, 100), False), ((42 * 24, 300, 200, 100), True),
-])
+@pytest.mark.parametrize(
+    ("ago", "allowed"),
+    [
+        ((), True),
+        ((7 + 59 / 60,), False),
+        ((8,), True),
+        ((8 + 1 / 60,), True),
+        ((0,), False),
+        ((23.99, 16, 8), False),
+        ((24, 16, 8), True),
+        ((23, 15), True),
+        ((400, 300, 200, 100), False),
+        ((400, 300, 200), True),
+        ((42 * 24 - 1, 300, 200, 100), False),
+        ((42 * 24, 300, 200, 100), True),
+    ],
+)
 def test_tocilizumab_is_8_h_apart_3_in_24_h_and_4_in_42_days(ago, allowed):
     given_ = tocilizumab(ago=ago)
     assert given_.allowed is allowed
@@ -75,7 +97,9 @@ def test_a_looser_guideline_never_loosens_and_a_stricter_site_tightens():
 
 
 def test_a_dose_given_elsewhere_or_of_unknown_amount_counts():
-    facts = patient("0 h weight 70 kg", "0 h tocilizumab source other-hospital", "1 h tocilizumab 400 mg method oral")
+    facts = patient(
+        "0 h weight 70 kg", "0 h tocilizumab source other-hospital", "1 h tocilizumab 400 mg method oral"
+    )
     bed = bedside(facts, micros(START + timedelta(hours=8.5)))
     assert dose_at(bed, "tocilizumab").allowed is False
     assert dose_at(bedside(facts, micros(START + timedelta(hours=9))), "tocilizumab").allowed is True
@@ -112,14 +136,25 @@ def test_weights_that_contradict_each_other_refuse_the_number():
 
 
 def test_an_earlier_dose_above_the_label_is_shown():
-    given_ = dose("tocilizumab", weight_kg=120, age_years=40, now=NOW, earlier=[(NOW - 20 * HOUR, 960.0)], lib=LIB)
+    given_ = dose(
+        "tocilizumab", weight_kg=120, age_years=40, now=NOW, earlier=[(NOW - 20 * HOUR, 960.0)], lib=LIB
+    )
     assert given_.notes == ("960 mg was charted at 2023-09-26T04:00:00Z, above the cap of 800 mg",) or any(
-        "960 mg" in note and "800 mg" in note for note in given_.notes)
+        "960 mg" in note and "800 mg" in note for note in given_.notes
+    )
 
 
-@pytest.mark.parametrize(("age", "kg", "mg"), [
-    (40, None, 100), (18, 30, 100), (17.9, 30, 60), (17.9, 60, 100), (3, 12, 24), (None, None, 100),
-])
+@pytest.mark.parametrize(
+    ("age", "kg", "mg"),
+    [
+        (40, None, 100),
+        (18, 30, 100),
+        (17.9, 30, 60),
+        (17.9, 60, 100),
+        (3, 12, 24),
+        (None, None, 100),
+    ],
+)
 def test_anakinra_is_100_mg_for_adults_and_2_mg_per_kg_up_to_100_for_children(age, kg, mg):
     given_ = dose("anakinra", weight_kg=kg, age_years=age, now=NOW, lib=LIB)
     assert given_.dose == mg
@@ -132,11 +167,17 @@ def test_siltuximab_is_11_mg_per_kg():
     assert dose("siltuximab", weight_kg=71.3, age_years=40, now=NOW, lib=LIB).dose_rounded == 784
 
 
-@pytest.mark.parametrize(("rule", "mg", "every"), [
-    ("dexamethasone-10-once", 10, ()), ("dexamethasone-10-q6h", 10, (6,)), ("dexamethasone-10-q12-24h", 10, (12, 24)),
-    ("dexamethasone-20-q6h", 20, (6,)), ("methylprednisolone-500-q12h", 500, (12,)),
-    ("methylprednisolone-1000-cartox", 1000, (24,)),
-])
+@pytest.mark.parametrize(
+    ("rule", "mg", "every"),
+    [
+        ("dexamethasone-10-once", 10, ()),
+        ("dexamethasone-10-q6h", 10, (6,)),
+        ("dexamethasone-10-q12-24h", 10, (12, 24)),
+        ("dexamethasone-20-q6h", 20, (6,)),
+        ("methylprednisolone-500-q12h", 500, (12,)),
+        ("methylprednisolone-1000-cartox", 1000, (24,)),
+    ],
+)
 def test_steroids_are_fixed_and_need_no_weight(rule, mg, every):
     given_ = dose(rule, weight_kg=None, age_years=None, now=NOW, lib=LIB)
     assert (given_.dose, given_.every_hours, given_.refused) == (mg, every, "")
@@ -145,13 +186,17 @@ def test_steroids_are_fixed_and_need_no_weight(rule, mg, every):
 def test_the_course_of_asco_grade_4_is_written_out():
     given_ = dose("methylprednisolone-500-q12h", weight_kg=None, age_years=50, now=NOW, lib=LIB)
     assert given_.course == (
-        "500 mg every 12 h for 3 d", "250 mg every 12 h for 2 d", "125 mg every 12 h for 2 d",
+        "500 mg every 12 h for 3 d",
+        "250 mg every 12 h for 2 d",
+        "125 mg every 12 h for 2 d",
         "60 mg every 12 h until grade 1",
     )
 
 
 def test_acetaminophen_is_a_range_not_before_6_h_and_not_for_children():
-    grown = dose("acetaminophen", weight_kg=None, age_years=60, now=NOW, earlier=[(NOW - 5 * HOUR, 650)], lib=LIB)
+    grown = dose(
+        "acetaminophen", weight_kg=None, age_years=60, now=NOW, earlier=[(NOW - 5 * HOUR, 650)], lib=LIB
+    )
     assert (grown.dose, grown.high, grown.allowed) == (650, 1000, False)
     child = dose("acetaminophen", weight_kg=20, age_years=6, now=NOW, lib=LIB)
     assert child.dose is None
@@ -196,5 +241,7 @@ def test_not_before_is_the_first_moment_at_which_a_dose_is_allowed(ago):
     given_ = tocilizumab(ago=ago)
     if given_.not_before is not None:
         earlier = [(NOW - round(hours * HOUR), 560.0) for hours in ago]
-        again = dose("tocilizumab", weight_kg=70, age_years=40, now=given_.not_before - 1, earlier=earlier, lib=LIB)
+        again = dose(
+            "tocilizumab", weight_kg=70, age_years=40, now=given_.not_before - 1, earlier=earlier, lib=LIB
+        )
         assert not again.allowed
