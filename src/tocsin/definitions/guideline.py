@@ -112,7 +112,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Guideline:
-    """One guideline: whom it is for, in which scale, its actions, clocks and limits."""
+    """One guideline: for whom, in which scale, what it asks; `seen` are the grades whose text was read."""
 
     id: str
     title: str
@@ -126,6 +126,7 @@ class Guideline:
     age_from: float
     age_below: float
     use: tuple[str, ...]
+    seen: tuple[int, ...]
     actions: tuple[Action, ...]
     clocks: tuple[Clock, ...]
     limits: tuple[tuple[str, Limit], ...]
@@ -165,6 +166,7 @@ def read_guideline(path: Path, lib: Library) -> Guideline:
         "age_at_least",
         "age_below",
         "use",
+        "seen",
         "action",
         "clock",
         "limit",
@@ -194,6 +196,7 @@ def read_guideline(path: Path, lib: Library) -> Guideline:
         age_from=reader.number("age_at_least") or 0.0,
         age_below=float("inf") if below is None else below,
         use=reader.names("use"),
+        seen=tuple(table.get("seen", (1, 2, 3, 4))),
         actions=tuple(
             read_action(item, f"{path}, action {i + 1}", reader, lib)
             for i, item in enumerate(table.get("action", ()))

@@ -45,6 +45,12 @@ MEASURE_WORDS = [
     "indication",
     "risk_window_days",
     "memory",
+    "label_scale",
+    "label_note",
+    "step",
+    "clock",
+    "derive",
+    "plain",
     "example",
     "note",
 ]

@@ -37,7 +37,6 @@ NO_DOSE: Said = {
 }
 
 
-
 @lru_cache(maxsize=8)
 def guidelines(lib: Library) -> tuple[str, ...]:
     """The ids of all guidelines."""

@@ -51,28 +51,33 @@ def escalated(bed: Bedside, item: Guideline) -> Clock | None:
 
 def clocks(bed: Bedside, names: Sequence[str], actions: Iterable[Said] = ()) -> list[Said]:
     """The clocks of the named guidelines that run or ran out, and when a refused drug may be given again."""
-    out: list[Said] = []
-    for item, *_ in fitting(bed, names):
-        for clock in item.clocks:
-            start = started(bed, clock, item.scale)
-            if start is None or improved(bed, start, item.scale):
-                continue
-            due = start + round(clock.hours * HOUR)
-            passed = bed.now >= due
-            out.append(
-                {
-                    "guideline": item.id,
-                    "clock": clock.id,
-                    "started": written(start),
-                    "due": written(due),
-                    "state": "passed" if passed else "running",
-                    "then": clock.then,
-                    "text": _text(clock, due, passed),
-                    "source": list(clock.source),
-                    "status": clock.status,
-                }
-            )
+    out = [each for item, *_ in fitting(bed, names) for each in clocks_of(bed, item)]
     return out + again(actions)
+
+
+def clocks_of(bed: Bedside, item: Guideline) -> list[Said]:
+    """The clocks of one guideline that run or ran out."""
+    out: list[Said] = []
+    for clock in item.clocks:
+        start = started(bed, clock, item.scale)
+        if start is None or improved(bed, start, item.scale):
+            continue
+        due = start + round(clock.hours * HOUR)
+        passed = bed.now >= due
+        out.append(
+            {
+                "guideline": item.id,
+                "clock": clock.id,
+                "started": written(start),
+                "due": written(due),
+                "state": "passed" if passed else "running",
+                "then": clock.then,
+                "text": _text(clock, due, passed),
+                "source": list(clock.source),
+                "status": clock.status,
+            }
+        )
+    return out
 
 
 def _text(clock: Clock, due: int, passed: bool) -> str:
@@ -99,4 +104,3 @@ def again(actions: Iterable[Said]) -> list[Said]:
                 "status": action["status"],
             }
     return [*out.values()]
-

@@ -29,7 +29,20 @@ def disagreements(bed: Bedside, actions: Sequence[Said], names: Sequence[str]) -
         here = [item for item in asked if grades.get(item.id) in topic.grades]
         if not here:
             continue
-        positions = _compared(topic, [item.id for item in here], actions)
+        read = [item.id for item in here if grades[item.id] in item.seen]
+        positions = _compared(topic, read, actions)
+        if positions:
+            positions += [
+                {
+                    "guideline": item.id,
+                    "says": "its text for this grade was not seen",
+                    "source": list(item.source),
+                    "status": item.status,
+                    "now": True,
+                }
+                for item in here
+                if item.id not in read
+            ]
         positions += [
             {
                 "guideline": each.who,
@@ -46,7 +59,10 @@ def disagreements(bed: Bedside, actions: Sequence[Said], names: Sequence[str]) -
 
 
 def _compared(topic: Topic, names: Sequence[str], actions: Sequence[Said]) -> list[Said]:
-    """What each guideline says on the topic now; empty where they all say the same."""
+    """What each guideline says on the topic now; empty where they all say the same.
+
+    One whose text for this grade was not seen takes no position, and says so.
+    """
     if not topic.kinds:
         return []
     said: dict[str, list[Said]] = {name: [] for name in names}
