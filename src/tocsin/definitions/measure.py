@@ -44,6 +44,8 @@ MEASURE_WORDS = [
     "product",
     "indication",
     "risk_window_days",
+    "plain",
+    "also",
     "memory",
     "label_scale",
     "label_note",
