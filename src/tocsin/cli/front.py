@@ -14,6 +14,7 @@ import click
 COMMANDS = {
     "grade": ("tocsin.cli.grade", "Grade patients over time, with reasons."),
     "episodes": ("tocsin.cli.grade", "Find episodes: onset, peak, trigger, how each ended."),
+    "advise": ("tocsin.cli.advise", "Say what guidelines, label and record ask for now."),
     "facts": ("tocsin.cli.facts", "Write the facts table of any source."),
     "explain": ("tocsin.cli.show", "Show a definition as a page, with its sources."),
     "cite": ("tocsin.cli.show", "Print the reference behind a key."),

@@ -8,7 +8,7 @@ from math import inf
 from typing import Any
 
 from tocsin.definitions.dose import Limit, dose_rule
-from tocsin.definitions.guideline import Action, Guideline, guideline
+from tocsin.definitions.guideline import Action, guideline
 from tocsin.definitions.load import Library
 from tocsin.definitions.schema import DefinitionError, Finding, near
 from tocsin.grading.moments import findings_of
@@ -55,10 +55,10 @@ def conditions(lib: Library) -> Mapping[str, Finding]:
     return found
 
 
-def limits_for(bed: Bedside, items: Iterable[Guideline]) -> Mapping[str, list[Limit]]:
+def limits_for(bed: Bedside, names: Iterable[str]) -> Mapping[str, list[Limit]]:
     """Drug to the limits of all guidelines in force: the strictest rules every row."""
     out: dict[str, list[Limit]] = {}
-    for item in items:
+    for item, *_ in fitting(bed, names):
         for drug, limit in item.limits:
             out.setdefault(drug, []).append(limit)
     return out
@@ -71,7 +71,7 @@ def actions(bed: Bedside, names: Sequence[str]) -> list[Said]:
     `if_known` names what it depends on. A clock that ran out brings the next grade's actions too.
     """
     found = fitting(bed, names)
-    limits = limits_for(bed, (item for item, *_ in found))
+    limits = limits_for(bed, names)
     doses: dict[str, Dose] = {}
     out: list[Said] = []
     for item, fit, why in found:

@@ -13,15 +13,17 @@ from typing import Any
 
 import pyarrow as pa
 
+from tocsin.definitions.dose import dose_rules
+from tocsin.definitions.guideline import guideline
 from tocsin.definitions.load import Library, library
 from tocsin.definitions.schema import DefinitionError, Finding, TocsinError
 from tocsin.grading.live import micros
 from tocsin.grading.moments import Findings
 from tocsin.grading.opcodes import HOUR
-from tocsin.guidance import actions, causes, clocks, disagreements, products, tests_due, windows
+from tocsin.guidance import actions, causes, clocks, disagreements, outlook, products, tests_due, windows
 from tocsin.guidance.bedside import Bedside, Course, courses, written
-from tocsin.guidance.known import episode, grade, missing, therapy, weight
-from tocsin.guidance.outlook import outlook
+from tocsin.guidance.known import episode, given, grade, missing, therapy, weight
+from tocsin.guidance.whom import fits
 
 Answer = dict[str, Any]
 #: Scales every answer shows; guidelines and labels add those they are written in.
@@ -35,6 +37,7 @@ def advise(
     guidelines: Sequence[str] = (),
     every_hours: float | None = None,
     country: str | None = None,
+    label_date: str | None = None,
     lib: Library | None = None,
 ) -> Iterator[Answer]:
     """What guidelines, label and record say of each patient at a moment.
@@ -46,6 +49,7 @@ def advise(
     guidelines  : ids; none = every one that fits the patient.
     every_hours : answer every so many hours from the first fact to `at`, instead of once.
     country     : whose label rules to show for monitoring windows; none = all.
+    label_date  : the date of the site's label, as `2025-07`; none = rules of every date.
 
     Yields one dict a patient and moment, keys as in docs/advise.md; times are ISO 8601 with Z.
 
@@ -61,7 +65,7 @@ def advise(
     asked = tuple(guidelines) or actions.guidelines(lib)
     for course in courses(table, scales_for(asked, lib), lib, conditions(lib)):
         for bed in course.beds(moments_of(course, at, every_hours)):
-            yield answer(bed, asked, country=country)
+            yield answer(bed, asked, country=country, label_date=label_date)
 
 
 def moments_of(course: Course, at: datetime | None, every_hours: float | None) -> list[int]:
@@ -78,7 +82,7 @@ def moments_of(course: Course, at: datetime | None, every_hours: float | None) -
 def scales_for(names: tuple[str, ...], lib: Library) -> tuple[str, ...]:
     """The scales an answer needs: its own, those of the guidelines, those of the labels."""
     needed = dict.fromkeys(ALWAYS)
-    needed.update(dict.fromkeys(actions.guideline(name, lib).scale for name in names))
+    needed.update(dict.fromkeys(guideline(name, lib).scale for name in names))
     needed.update(dict.fromkeys(products.scales(lib)))
     return tuple(name for name in needed if name in lib.scales)
 
@@ -98,7 +102,9 @@ def conditions(lib: Library) -> Findings:
     return Findings(found, lib)
 
 
-def answer(bed: Bedside, guidelines: Iterable[str], *, country: str | None = None) -> Answer:
+def answer(
+    bed: Bedside, guidelines: Iterable[str], *, country: str | None = None, label_date: str | None = None
+) -> Answer:
     """Everything said of one patient at one moment."""
     refused: list[str] = []
 
@@ -109,6 +115,7 @@ def answer(bed: Bedside, guidelines: Iterable[str], *, country: str | None = Non
             refused.append(f"{name}: {error}")
             return []
 
+    names = tuple(guidelines)
     said: Answer = {
         "patient_id": bed.patient,
         "at": written(bed.now),
@@ -116,17 +123,57 @@ def answer(bed: Bedside, guidelines: Iterable[str], *, country: str | None = Non
         "weight": weight(bed),
         "grades": {scale: grade(bed, scale) for scale in bed.grades},
         "episode": episode(bed),
+        "given": given(bed),
     }
-    names = tuple(guidelines)
-    said["actions"] = part("actions", lambda: actions.actions(bed, names))
-    said["product"] = part("product", lambda: products.steps(bed))
-    said["clocks"] = part("clocks", lambda: clocks.clocks(bed, names))
+    own = part("actions", lambda: actions.actions(bed, names))
+    limits = actions.limits_for(bed, names)
+    label = part("product", lambda: products.steps(bed, limits))
+    said["actions"] = [_written(each) for each in [*label, *own]]
+    said["product"] = [each for each in said["actions"] if each.get("product")]
+    said["product_note"] = products.note(bed)
+    said["clocks"] = part(
+        "clocks",
+        lambda: [*products.clocks(bed), *clocks.clocks(bed, names), *clocks.again([*label, *own])],
+    )
     said["tests_due"] = part("tests due", lambda: tests_due.tests_due(bed))
     said["markers"] = part("markers", lambda: tests_due.markers(bed))
     said["causes"] = part("causes", lambda: causes.causes(bed))
-    said["windows"] = part("monitoring windows", lambda: windows.windows(bed, country))
-    said["disagreements"] = part("disagreements", lambda: disagreements.disagreements(said["actions"]))
-    said["outlook"] = part("outlook", lambda: outlook(bed.therapy, said["grades"], bed.lib))
+    said["windows"] = part("monitoring windows", lambda: windows.windows(bed, country, label_date))
+    said["disagreements"] = part("disagreements", lambda: disagreements.disagreements(bed, own, names))
+    said["outlook"] = part("outlook", lambda: outlook.outlook(bed.therapy, bed.lib))
+    said["not_for_this_patient"] = _not_for(bed, names)
     said["missing"] = missing(bed, said)
-    said["refused"] = refused
+    for each in [*label, *own]:
+        if each["refused"]:
+            refused.append(f"{each['drug']}: {each['refused']}")
+        refused += [f"{each['drug']}: {text}" for text in each["notes"]]
+    said["refused"] = list(dict.fromkeys(refused))
+    said["definitions"] = _definitions(bed, said)
     return said
+
+
+def _written(action: Answer) -> Answer:
+    """An action with its time as text."""
+    return {**action, "not_before": written(action["not_before"])}
+
+
+def _not_for(bed: Bedside, names: Iterable[str]) -> list[Answer]:
+    """The guidelines that were asked for and are not for this patient, with the reason."""
+    out = []
+    for name in names:
+        fit, why = fits(bed, guideline(name, bed.lib))
+        if not fit:
+            out.append({"guideline": name, "because": why})
+    return out
+
+
+def _definitions(bed: Bedside, said: Answer) -> dict[str, str]:
+    """Id to hash of every scale, guideline and dose file that the answer rests on."""
+    found = {scale: str(row["definition"]) for scale, row in said["grades"].items()}
+    rules = {rule.drug: rule.hash for rule in dose_rules(bed.lib).values()}
+    for action in said["actions"]:
+        if action["guideline"] in actions.guidelines(bed.lib):
+            found[action["guideline"]] = guideline(action["guideline"], bed.lib).hash
+        if action["drug"]:
+            found[f"doses/{action['drug']}"] = rules[action["drug"]]
+    return found

@@ -49,10 +49,9 @@ def escalated(bed: Bedside, item: Guideline) -> Clock | None:
     return None
 
 
-def clocks(bed: Bedside, names: Sequence[str], actions: Iterable[Said] = ()) -> list[Said]:
-    """The clocks of the named guidelines that run or ran out, and when a refused drug may be given again."""
-    out = [each for item, *_ in fitting(bed, names) for each in clocks_of(bed, item)]
-    return out + again(actions)
+def clocks(bed: Bedside, names: Sequence[str]) -> list[Said]:
+    """The clocks of the named guidelines that run or ran out."""
+    return [each for item, *_ in fitting(bed, names) for each in clocks_of(bed, item)]
 
 
 def clocks_of(bed: Bedside, item: Guideline) -> list[Said]:

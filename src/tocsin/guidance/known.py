@@ -79,6 +79,19 @@ def weight(bed: Bedside) -> Said | None:
     return {"value": row["value"], "unit": "kg", "time": written(row["time"]), "method": row.get("method")}
 
 
+def given(bed: Bedside, within_hours: float = 7 * 24) -> list[Said]:
+    """Treatments of the last week: drugs against CRS, oxygen support aside; latest last."""
+    names = ("antipyretic", "steroid", "anti-cytokine", "vasopressor", "vasopressor-not-counted")
+    known = [name for name in names if name in bed.lib.classes]
+    return [
+        {
+            "drug": row["measure"], "time": written(row["time"]), "value": row.get("value"),
+            "unit": row.get("unit"), "end": written(row.get("end")),
+        }
+        for row in bed.given(known, within_hours)
+    ]  # fmt: skip
+
+
 def missing(bed: Bedside, said: Mapping[str, Any]) -> list[str]:
     """What is not known and would change the answer, most pressing first, each with what it would settle."""
     out: list[str] = []
