@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 import click
@@ -69,66 +68,104 @@ def _grades(answer: Said) -> None:
     show(("scale", "grade", "since (UTC)", "because", "waiting for"), rows)
 
 
+#: The order in which kinds of action are read, with what they are called.
+KINDS = {
+    "place": "place", "anti-il6": "anti-IL-6", "steroid": "steroid", "fluids": "fluids",
+    "vasopressor": "vasopressor", "oxygen": "oxygen", "ventilation": "ventilation", "infection": "infection",
+    "antipyretic": "antipyretic", "supportive": "supportive", "monitoring": "monitoring", "tests": "tests",
+    "growth-factor": "growth factor", "review": "think of", "other-agent": "other agents",
+    "plasmapheresis": "plasmapheresis",
+}  # fmt: skip
+MARKS = {"give": "", "consider": "consider: ", "may": "may: ", "avoid": "[bold]avoid[/]: "}
+
+
 def _actions(answer: Said) -> None:
-    for guideline, actions in groupby(answer["actions"], lambda each: each["guideline"]):
-        rows = [(_strength(each), _what(each), _note(each)) for each in actions]
-        show(("", "action", ""), rows, title=guideline)
-
-
-def _strength(action: Said) -> str:
-    return str(action.get("strength") or "")
+    """All guidelines in one table by kind of action: what is asked, and by whom."""
+    rows = []
+    for kind, title in KINDS.items():
+        asked: dict[str, list[str]] = {}
+        for action in answer["actions"]:
+            if action["action"] == kind:
+                asked.setdefault(_what(action), []).append(_who(action))
+        for i, (what, who) in enumerate(asked.items()):
+            rows.append((title if not i else "", what, ", ".join(dict.fromkeys(who))))
+    if rows:
+        show(("", "what is asked for now", "by"), rows)
+    for note in dict.fromkeys(_dose_notes(answer)):
+        click.echo(note)
 
 
 def _what(action: Said) -> str:
-    text = str(action["text"])
-    if action.get("dose") is not None:
-        dose = f"[bold]{action['dose_rounded']:g} {action['unit']}[/]"
-        if action["dose_rounded"] != action["dose"]:
-            dose += f" (calculated {action['dose']:.4g})"
-        text += f"\n{dose} {action.get('route') or ''}".rstrip()
-    if action.get("allowed") is False:
-        text += f"\n[bold red]not now: {action['limit']}[/]"
-    elif action.get("limit"):
-        text += f"\n[dim]{action['limit']}[/]"
+    text = MARKS[action["strength"]] + str(action["text"])
+    if action["dose"] is not None:
+        high = f" to {action['dose_high']:g}" if action["dose_high"] is not None else ""
+        every = " to ".join(f"{hours:g}" for hours in action["every_hours"])
+        text += f" · [bold]{action['dose_rounded']:g}{high} {action['unit']}[/]"
+        text += f" {action['route']}" if action["route"] else ""
+        text += f" every {every} h" if every else ""
+    if action["refused"]:
+        text += f" · [red]no dose: {action['refused']}[/]"
+    if action["allowed"] is False:
+        text += f" · [bold red]not before {clock(action['not_before'])}[/]"
+    if action["if_known"]:
+        text += f" · [dim]not known: {', '.join(action['if_known'])}[/]"
     return text
 
 
-def _note(action: Said) -> str:
-    parts = [*(f"if {name}" for name in action.get("if_known") or ()), ", ".join(action["source"])]
-    if action["status"] != "checked":
-        parts.append(str(action["status"]))
-    return "\n".join(part for part in parts if part)
+def _who(action: Said) -> str:
+    return f"{action['guideline']} (memory)" if action["status"] == "memory" else str(action["guideline"])
+
+
+def _dose_notes(answer: Said) -> Iterable[str]:
+    """How each dose was worked out and what limits it, once a drug."""
+    for action in answer["actions"]:
+        if action["dose"] is None:
+            continue
+        told = []
+        if action["dose_rounded"] != action["dose"]:
+            told.append(f"calculated {action['dose']:.5g} {action['unit']}")
+        if action["limit"]:
+            told.append(action["limit"])
+        if told:
+            yield f"{action['drug']}: {'; '.join(told)}"
 
 
 def _product(answer: Said) -> None:
     rows = [
-        (each.get("action") or "", each.get("text") or "", _sources(each))
-        for each in answer.get("product") or ()
-    ]
+        (
+            "next dose" if each["next"] else "now", each["text"], str(each["action"]).replace("_", " "),
+            f"{each['guideline']}: {_sources(each)}",
+        )
+        for each in answer["product"]
+    ]  # fmt: skip
     if rows:
-        show(("product action", "", ""), rows, title="Label and next dose")
+        show(("the therapy", "", "action", "source"), rows)
+    if answer["product_note"]:
+        click.echo(answer["product_note"])
 
 
 def _clocks(answer: Said) -> None:
-    rows = [
-        (clock(each["due"]), each["state"], each["guideline"], each["text"], _sources(each))
-        for each in answer.get("clocks") or ()
-    ]
+    rows = [(clock(each["due"]), each["guideline"], each["then"], each["state"]) for each in answer["clocks"]]
     if rows:
-        show(("due (UTC)", "", "guideline", "", ""), rows, title="Clocks")
+        show(("clock (UTC)", "", "then", ""), rows)
 
 
 def _tests(answer: Said) -> None:
-    due = [each for each in answer.get("tests_due") or () if each.get("at_once") or _overdue(each)]
+    due = [each for each in answer["tests_due"] if each["at_once"] or _overdue(each)]
     rows = [
         (
-            "now" if each.get("at_once") else f"{each['overdue_hours']:.3g} h late",
-            each["test"], _words(each["because"]), _sources(each),
+            each["test"],
+            "now" if each["at_once"] else f"{each['overdue_hours']:.3g} h late",
+            clock(each["last"]) or "never",
+            _words(each["because"]),
         )
         for each in due
     ]
     if rows:
-        show(("due", "test", "because", ""), rows, title="Tests due")
+        show(("test due", "", "last (UTC)", "because"), rows)
+    for each in answer["markers"]:
+        until = f" until {clock(each['until'])}" if each["until"] else ""
+        click.echo(f"{each['marker']}{until}: {each['text']}")
 
 
 def _overdue(each: Said) -> bool:
@@ -137,24 +174,28 @@ def _overdue(each: Said) -> bool:
 
 def _causes(answer: Said) -> None:
     rows = [
-        (each["cause"], each["standing"], _words(each["because"]), _words(each.get("changes") or ()))
-        for each in answer.get("causes") or ()
-    ]
+        (
+            each["cause"], each["standing"], _words(each["because"]),
+            "; ".join(change["text"] for change in each["changes"]),
+        )
+        for each in answer["causes"]
+        if each["standing"] != "not known"
+    ]  # fmt: skip
     if rows:
-        show(("cause", "", "because", "what it changes"), rows, title="Causes to tell apart")
+        show(("cause", "", "because", "what it changes"), rows)
 
 
 def _disagreements(answer: Said) -> None:
-    rows = [
-        (each["topic"], "\n".join(f"{one['guideline']}: {one['says']}" for one in each["positions"]))
-        for each in answer.get("disagreements") or ()
-    ]
-    if rows:
-        show(("guidelines differ on", ""), rows)
+    for each in answer["disagreements"]:
+        said: dict[str, list[str]] = {}
+        for one in each["positions"]:
+            said.setdefault(one["says"], []).append(one["guideline"])
+        show((f"they differ: {each['topic']}", ""), [(", ".join(who), says) for says, who in said.items()])
 
 
 def _sources(each: Said) -> str:
-    return _note({"source": each.get("source") or (), "status": each.get("status", "draft")})
+    keys = ", ".join(key for key in each.get("source") or () if key != "memory")
+    return f"{keys} (memory)".strip() if each.get("status") == "memory" else keys
 
 
 def _words(texts: Sequence[str] | str | Iterable[str]) -> str:
