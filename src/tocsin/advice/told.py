@@ -41,8 +41,8 @@ class Told:
 
     def latest(self, measure: str) -> float | None:
         """The latest value of a measure, whatever its age."""
-        values = [row["value"] for row in self.rows if row["measure"] == measure and row.get("value") is not None]
-        return float(values[-1]) if values else None
+        rows = [row for row in self.rows if row["measure"] == measure and row.get("value") is not None]
+        return float(rows[-1]["value"]) if rows else None
 
 
 def tell(
@@ -77,7 +77,9 @@ def tell(
     'teclistamab'
     """
     lib = lib or library()
-    rows = [{"measure": name, "text": word} for said in symptoms for name, word in named(said, lib)]
+    rows: list[dict[str, Any]] = [
+        {"measure": name, "text": word} for said in symptoms for name, word in named(said, lib)
+    ]
     rows += [
         {"measure": name, "value": possible(name, value, lib)} for name, value in (readings or {}).items()
     ]
@@ -99,7 +101,7 @@ def tell(
 
 
 def told_in(facts: Iterable[Mapping[str, Any]], now: Any, lib: Library | None = None) -> Told:
-    """What the record of one patient tells at `now`: canonical facts, none that is later or was recorded later.
+    """What the record of one patient tells at `now`: canonical facts, none later or recorded later.
 
     What is usual is the median of the day before the first dose.
 
@@ -185,7 +187,8 @@ def named(said: str, lib: Library) -> list[tuple[str, str | None]]:
         raise AdviceError(
             f"no symptom `{said}`{near(name, known)}\n"
             "  why: a sign that is not understood would be left out, and the answer could be too mild\n"
-            f"  fix: one of {', '.join((*rules.symptoms, *rules.assessments))}" + URGENT
+            "  fix: `something-else` stands for any sign not listed, and asks for a call; "
+            f"or one of {', '.join((*rules.symptoms, *rules.assessments))}" + URGENT
         )
     return [(symptom, None) for symptom in meant[name]]
 
@@ -197,7 +200,8 @@ def _worst(said: str, word: str, measure: Measure) -> str:
     word = measure.word_aliases.get(word, word)
     if word not in measure.words:
         raise AdviceError(
-            f"`{said}`: no word `{word}`{near(word, measure.words)}\n  fix: one of {', '.join(measure.words)}" + URGENT
+            f"`{said}`: no word `{word}`{near(word, measure.words)}\n"
+            f"  fix: one of {', '.join(measure.words)}" + URGENT
         )
     return word
 
@@ -211,14 +215,15 @@ def possible(name: str, value: float, lib: Library) -> float:
         raise AdviceError(
             f"{measure.title} {value:g} {measure.unit} is not possible\n"
             f"  why: it can be {low:g} to {high:g}; a wrong number would give wrong advice\n"
-            "  fix: measure again, or look at the unit (a temperature in Fahrenheit ends in F, as in 100.4F)" + URGENT
+            "  fix: measure again, or look at the unit (a temperature in Fahrenheit ends in F: 100.4F)"
+            + URGENT
         )
     return float(value)
 
 
 def _span(number: float, what: str) -> float:
     if not 0 <= number < math.inf:
-        raise AdviceError(f"{what}: {number:g} is no time ago\n  fix: 0 or more; leave it out if it is not known")
+        raise AdviceError(f"{what}: {number:g} is no time ago\n  fix: 0 or more; leave out what is not known")
     return float(number)
 
 

@@ -11,10 +11,11 @@ from functools import lru_cache
 from typing import Any
 
 from tocsin.advice.told import Told
-from tocsin.advice.words import filled, joined, limits, plain, reading, when
-from tocsin.definitions.advice import URGENCIES, Fall, Rule, Step, Texts, Triage, texts, triage_rules
+from tocsin.advice.words import as_said, filled, joined, limits, plain, reading, when
+from tocsin.definitions.advice import URGENCIES, Fall, Rule, Step, Triage, triage_rules
 from tocsin.definitions.load import Library, library
 from tocsin.definitions.schema import Finding
+from tocsin.definitions.texts import Texts, texts
 from tocsin.grading.moments import Findings
 
 NO, UNKNOWN, YES = 0, 1, 2
@@ -26,7 +27,7 @@ def triage(told: Told, lib: Library | None = None, language: str = "en") -> dict
     Parameters
     ----------
     told     : from `tell` (answers) or `told_in` (a record).
-    language : one of `definitions.advice.languages`.
+    language : one of `definitions.texts.languages`.
 
     Returns
     -------
@@ -55,7 +56,7 @@ def triage(told: Told, lib: Library | None = None, language: str = "en") -> dict
     urgency = case.urgency(holding[0]) if holding else URGENCIES[0]
     missing = case.missing()
     steps = [step for step in rules.steps if case.applies(step, urgency)]
-    cited = [key for thing in (*holding, *steps) for key in thing.source]
+    cited = [rule.source for rule in holding] + [step.source for step in steps]
     return {
         "urgency": urgency,
         "because": case.because(holding, missing),
@@ -66,7 +67,7 @@ def triage(told: Told, lib: Library | None = None, language: str = "en") -> dict
         "not_ruled_out": max([urgency, *open_], key=URGENCIES.index),
         "rules": [rule.id for rule in holding],
         "missing": missing,
-        "sources": sorted(set(cited)),
+        "sources": sorted({key for keys in cited for key in keys}),
         "status": "draft" if "draft" in (rules.status, words.status) else rules.status,
         "language": language,
         "definition": rules.hash,
@@ -124,7 +125,7 @@ class _Case:
 
     def because(self, holding: list[Rule], missing: list[str]) -> list[str]:
         """Why, the most urgent first; what a rule told of is not told again by a milder one."""
-        said: set[str] = set()
+        words, said = self.words, set[str]()
         out = []
         ids = {rule.id for rule in holding}
         for rule in holding:
@@ -135,11 +136,11 @@ class _Case:
             if there and not fresh:
                 continue
             said.update(there)
-            told = joined((plain(name, self.words, self.lib) for name in fresh if self.can_say(name)), self.words)
-            out.append(filled(self.words.say("rule", rule.id), {**self.fill, "told": lambda _, told=told: told}))
+            told = joined((plain(name, words, self.lib) for name in fresh if self.can_say(name)), words)
+            out.append(filled(words.say("rule", rule.id), {**self.fill, **as_said({"told": told})}))
         # nothing that sounds good is said where something was not measured
         enough = not set(missing) & set(self.rules.asks)
-        return out or [self.words.say("word", "nothing" if enough else "not-enough")]
+        return out or [words.say("word", "nothing" if enough else "not-enough")]
 
     def can_say(self, name: str) -> bool:
         return name in self.rules.symptoms or name in self.words.tables["sign-of"]
@@ -166,17 +167,17 @@ class _Case:
         name = "" if told.therapy is None else self.lib.measure(told.therapy).title
         first = filled(
             words.say("say", "no-therapy" if told.therapy is None else "therapy"),
-            {"therapy": lambda _: name[:1].lower() + name[1:], "when": lambda _: when(told, words)},
+            as_said({"therapy": name[:1].lower() + name[1:], "when": when(told, words)}),
         )
         out = [first]
         signs = [name for name in self.states if self.states[name] == YES and self.can_say(name)]
         if signs:
             listed = joined((plain(name, words, self.lib) for name in signs), words)
-            out.append(filled(words.say("say", "symptoms"), {"told": lambda _: listed}))
+            out.append(filled(words.say("say", "symptoms"), as_said({"told": listed})))
         for measure in self.rules.asks:
             if _fresh(told, measure, self.lib):
                 value = reading(measure, told.latest(measure) or 0.0, words, self.lib)
-                out.append(filled(words.say("say", measure), {"value": lambda _, value=value: value}))
+                out.append(filled(words.say("say", measure), as_said({"value": value})))
         return " ".join(out)
 
 

@@ -15,6 +15,8 @@ COMMANDS = {
     "grade": ("tocsin.cli.grade", "Grade patients over time, with reasons."),
     "episodes": ("tocsin.cli.grade", "Find episodes: onset, peak, trigger, how each ended."),
     "advise": ("tocsin.cli.advise", "Say what guidelines, label and record ask for now."),
+    "triage": ("tocsin.cli.triage", "Say how urgently a person at home should seek care."),
+    "about": ("tocsin.cli.triage", "Print the leaflet for patients: what CRS is, when to seek care."),
     "facts": ("tocsin.cli.facts", "Write the facts table of any source."),
     "explain": ("tocsin.cli.show", "Show a definition as a page, with its sources."),
     "cite": ("tocsin.cli.show", "Print the reference behind a key."),

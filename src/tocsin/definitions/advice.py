@@ -1,9 +1,8 @@
-"""Reads the shelf `advice`: how urgently to seek care, as rules, and what is said about it, by language."""
+"""Reads the rules of the shelf `advice`: what asks for care, how urgently, and what to do meanwhile."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,18 +24,8 @@ URGENCIES = ("note", "call-today", "call-now", "emergency", "ambulance")
 #: `call` is a leaflet's word: `call-now` within the therapy's window, else `call-today`.
 RULE_URGENCIES = (*URGENCIES, "call")
 CONDITIONS = ("any", "with", "all", "possible", "unknown", "fell")
-#: What may stand in braces in a text, and what follows its colon.
-PLACEHOLDERS = ("told", "therapy", "when", "days", "value", "fahrenheit", "bound", "fall", "within")
-BRACES = re.compile(r"\{([^{}:]*)(?::([^{}]*))?\}")
 OF_RULES = ("within_hours_of_dose", "silent_with")
 CITED = ("source", "locator", "status", "reading")
-SAID = (
-    "therapy", "no-therapy", "today", "yesterday", "days", "unknown", "symptoms",
-)  # fmt: skip
-WORDS = (
-    "and", "why", "meanwhile", "tell", "unknown", "nothing", "not-enough", "limits", "kind", "draft", "sources", "unchecked",
-)  # fmt: skip
-NOT_TOLD = ("therapy", "days", "usual", "medicines", "symptoms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +69,7 @@ class Fall:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do meanwhile, at these urgencies, if one of `any` is there or each of `unknown` is not known."""
+    """What to do meanwhile, at these urgencies, if one of `any` is there and each of `unknown` not known."""
 
     id: str
     urgencies: tuple[str, ...]
@@ -108,20 +97,6 @@ class Triage:
     rules: tuple[Rule, ...]
     steps: tuple[Step, ...]
     hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class Texts:
-    """What is said in one language; tables of texts by id."""
-
-    language: str
-    name: str
-    status: str
-    urgency: Mapping[str, Mapping[str, str]]
-    tables: Mapping[str, Mapping[str, str]]
-
-    def say(self, table: str, name: str) -> str:
-        return self.tables[table][name]
 
 
 @lru_cache(maxsize=8)
@@ -247,7 +222,7 @@ def _known(reader: Reader, key: str, known: Iterable[str]) -> None:
     for name in reader.names(key):
         if name not in known:
             raise reader.fail(
-                key, f"names `{name}`{near(name, known)}", "a symptom, or a finding of the files under `findings`"
+                key, f"names `{name}`{near(name, known)}", "a symptom, or a finding of a file of `findings`"
             )
 
 
@@ -260,7 +235,9 @@ def _source(reader: Reader) -> tuple[str, ...]:
 
 
 def _status(reader: Reader) -> str:
-    return "memory" if reader.names("source") == ("memory",) else reader.choice("status", STATUS_WORDS, "draft")
+    if reader.names("source") == ("memory",):
+        return "memory"
+    return reader.choice("status", STATUS_WORDS, "draft")
 
 
 def _unique(names: list[str], where: str) -> None:
@@ -271,89 +248,3 @@ def _unique(names: list[str], where: str) -> None:
 
 def _digest(paths: Iterable[Path]) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
-
-
-def languages(lib: Library) -> tuple[str, ...]:
-    """The languages there are texts for, English first.
-
-    >>> from tocsin.definitions.load import library
-    >>> languages(library())[0]
-    'en'
-    """
-    found = [name.removeprefix("texts-") for name in lib.files("advice") if name.startswith("texts-")]
-    return tuple(sorted(found, key=lambda name: (name != "en", name)))
-
-
-@lru_cache(maxsize=16)
-def texts(language: str, lib: Library) -> Texts:
-    """All that triage says in a language; raises `DefinitionError` where a text is missing.
-
-    >>> from tocsin.definitions.load import library
-    >>> texts("en", library()).urgency["ambulance"]["verb"]
-    'Call an ambulance now'
-    """
-    files = lib.files("advice")
-    if language not in languages(lib):
-        known = languages(lib)
-        raise DefinitionError(
-            f"no texts in `{language}`{near(language, known)}\n  fix: one of {', '.join(known)}"
-        )
-    path = files[f"texts-{language}"]
-    rules = triage_rules(lib)
-    asked = {
-        "rule": tuple(rule.id for rule in rules.rules),
-        "step": tuple(step.id for step in rules.steps),
-        "unknown": (*rules.asks, *NOT_TOLD),
-        "measure": rules.asks,
-        "say": (*SAID, *rules.asks),
-        "word": WORDS,
-        "sign": tuple(rule.id for rule in rules.rules if not said_by_symptoms(rule, rules)),
-        "sign-of": tuple(name for name in rules.findings if rules.findings[name].measure in rules.assessments),
-    }
-    table = parse(path)
-    reader = Reader(table, str(path), (*COMMON, "language", "name", "urgency", *asked))
-    urgency = {
-        name: _texts(table.get("urgency", {}).get(name, {}), ("verb", "sign"), f"{path}, urgency `{name}`", rules)
-        for name in RULE_URGENCIES
-    }
-    spare = {"sign": tuple(rule.id for rule in rules.rules), "sign-of": tuple(rules.findings)}
-    return Texts(
-        language=reader.choice("language", (language,)),
-        name=reader.text("name"),
-        status=reader.choice("status", STATUS_WORDS),
-        urgency=urgency,
-        tables={
-            name: _texts(table.get(name, {}), keys, f"{path}, {name}", rules, spare.get(name, ()))
-            for name, keys in asked.items()
-        },
-    )
-
-
-def said_by_symptoms(rule: Rule, rules: Triage) -> bool:
-    """Whether the leaflet can say a rule by the plain words of its symptoms alone."""
-    alone = not (rule.also or rule.all or rule.possible or rule.unknown or rule.within_hours_of_dose)
-    return alone and any(name in rules.symptoms for name in rule.any)
-
-
-def _texts(
-    table: Mapping[str, Any], keys: tuple[str, ...], where: str, rules: Triage, spare: tuple[str, ...] = ()
-) -> dict[str, str]:
-    """One table of texts: every key is there, no other is, and what stands in braces is understood."""
-    reader = Reader(table, where, tuple(dict.fromkeys((*keys, *spare))))
-    found = {key: reader.text(key) for key in (*keys, *(key for key in spare if key in table and key not in keys))}
-    for key, text in found.items():
-        check_braces(text, key, reader, rules)
-    return found
-
-
-def check_braces(text: str, key: str, reader: Reader, rules: Triage) -> None:
-    """Refuse a text with something in braces that nothing fills."""
-    homes = {
-        "bound": rules.findings, "fall": rules.falls, "value": dict.fromkeys(rules.asks),
-        "within": {rule.id: rule for rule in rules.rules if rule.within_hours_of_dose},
-    }  # fmt: skip
-    for name, of in BRACES.findall(text):
-        if name not in PLACEHOLDERS:
-            raise reader.fail(key, f"has {{{name}}}{near(name, PLACEHOLDERS)}", f"of {', '.join(PLACEHOLDERS)}")
-        if of and of not in homes.get(name, {}):
-            raise reader.fail(key, f"has {{{name}:{of}}}{near(of, homes.get(name, {}))}", "a name that is there")
