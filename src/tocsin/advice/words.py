@@ -40,11 +40,11 @@ def bound(name: str, rules: Triage, words: Texts, lib: Library) -> str:
     """The limit of a finding, or of the first of those it is made of, as people read it.
 
     >>> from tocsin.definitions.advice import triage_rules
+    >>> from tocsin.definitions.load import library
     >>> from tocsin.definitions.texts import texts
-        >>> from tocsin.definitions.load import library
-        >>> lib = library()
-        >>> bound("fever-to-call", triage_rules(lib), texts("en", lib), lib)
-        '38.0 °C (100.4 °F)'
+    >>> lib = library()
+    >>> bound("fever-to-call", triage_rules(lib), texts("en", lib), lib)
+    '38.0 °C (100.4 °F)'
     """
     finding: Finding = rules.findings[name]
     while finding.measure is None:

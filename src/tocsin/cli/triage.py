@@ -190,7 +190,7 @@ def _width() -> int:
 def advice_lines(answer: Mapping[str, Any], words: Mapping[str, str], width: int) -> Iterator[str]:
     """The answer as a person reads it: what to do first, then why."""
     yield ""
-    yield from (click.style(line, bold=True) for line in textwrap.wrap(answer["do"].upper(), width))
+    yield from headed(answer["do"].upper(), width)
     for key, heading in (("because", "why"), ("meanwhile", "meanwhile")):
         yield from _section(words[heading], answer[key], width)
     yield from _section(words["tell"], [f"“{answer['say']}”"], width, bullet="  ")
@@ -206,10 +206,10 @@ def leaflet_lines(
 ) -> Iterator[str]:
     """The leaflet as a person reads it; what was not checked against a source carries a star."""
     unchecked, keys = False, []
-    yield click.style(page["title"], bold=True)
+    yield from headed(page["title"], width)
     for topic in page["topics"]:
         yield ""
-        yield click.style(topic["title"], bold=True)
+        yield from headed(topic["title"], width)
         for item in topic["items"]:
             text = item["text"]
             if item["status"] == "memory":
@@ -232,9 +232,14 @@ def leaflet_lines(
 
 def _section(heading: str, lines: Iterable[str], width: int, bullet: str = BULLET) -> Iterator[str]:
     yield ""
-    yield click.style(heading, bold=True)
+    yield from headed(heading, width)
     for line in lines:
         yield from wrapped(line, width, bullet)
+
+
+def headed(text: str, width: int) -> list[str]:
+    """The lines of a heading."""
+    return [click.style(line, bold=True) for line in textwrap.wrap(text, width)]
 
 
 def wrapped(text: str, width: int, lead: str = "") -> list[str]:
