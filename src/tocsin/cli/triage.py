@@ -74,7 +74,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
     "symptoms",
     multiple=True,
     metavar="NAME",
-    help="A symptom, or a sign as seizure (repeatable).",
+    help="A symptom of `tocsin list symptoms`, or a sign as seizure (repeatable).",
 )
 @click.option("--spo2", type=float, metavar="N", help="Oxygen level in %.")
 @click.option("--systolic", type=float, metavar="N", help="Blood pressure, the top number.")
