@@ -98,5 +98,5 @@ def _words(action: Said) -> str:
         every = " to ".join(f"{hours:g}" for hours in action["every_hours"])
         top = f" to {action['dose_high']:g}" if action["dose_high"] else ""
         dose = f" ({action['dose']:.5g}{top} {action['unit']}" + (f" every {every} h)" if every else ")")
-    known = f" (if {', '.join(action["if_known"])})" if action["if_known"] else ""
+    known = f" (if {', '.join(action['if_known'])})" if action["if_known"] else ""
     return f"{STRENGTH[action['strength']]}{action['text']}{dose}{known}"
