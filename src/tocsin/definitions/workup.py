@@ -1,4 +1,4 @@
-"""Reads the shelves `workup`, `markers`, `monitoring`, `causes`: what is looked for, and what it can tell."""
+"""Reads the shelves `workup`, `events`, `markers`: which tests are asked for, and what cannot be read."""
 
 from __future__ import annotations
 
@@ -8,29 +8,37 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tocsin.definitions.dose import STATUS_WORDS, dose_rule
+from tocsin.definitions.dose import STATUS_WORDS
 from tocsin.definitions.guideline import STRENGTHS
 from tocsin.definitions.measure import parse
 from tocsin.definitions.reader import Reader
-from tocsin.definitions.schema import COMMON, near
+from tocsin.definitions.schema import COMMON, Finding, near
+from tocsin.definitions.shared import shared_findings
 
 if TYPE_CHECKING:
     from tocsin.definitions.load import Library
 
-#: What makes a test due at once.
-EVENTS = ("fever", "vasopressor", "oxygen", "grade", "dose")
-STANDINGS = ("stated", "likely", "possible", "open")
+#: How the moment of an event is found in the record.
+EVENT_FORMS = ("reading", "started", "worse-word", "grade", "rise-after-peak")
+GRADES = (0, 1, 2, 3, 4)
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """How often, at which grades, in which days after the dose; no hours = asked for, without an interval."""
+    """How often, at which grades, in which days after the latest dose.
+
+    Neither `every_hours` nor `once` = asked for, without an interval that a source gives. `in_window` = only
+    while the product's risk window stands; `before_dose` = due with the next dose, whenever that is.
+    """
 
     grades: tuple[int, ...]
     every_hours: float | None
     days_from: float
     days_to: float
+    in_window: bool
     once: bool
+    before_dose: bool
+    when: tuple[str, ...]
     strength: str
     says: str
     classes: tuple[str, ...]
@@ -40,7 +48,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Workup:
-    """One test or panel: each part is a measure or its alternatives."""
+    """One test or panel; it is done when each part, a measure or one of its alternatives, has a result."""
 
     id: str
     title: str
@@ -50,61 +58,70 @@ class Workup:
     therapies: tuple[str, ...]
     intervals: tuple[Interval, ...]
     note: str
+    reading: str
+    source: tuple[str, ...]
+    status: str
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Every measure of the panel."""
+        return tuple(name for part in self.parts for name in part)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something new in the record that makes tests due at once, for `stands_hours`.
+
+    `reading`: a reading that meets `finding`, none in the `quiet_hours` before. `started`: a drug of `given`
+    that was not running. `worse-word`: a later word of `measure` than the one before. `grade`: the grade of
+    `scale` changed for certain. `rise-after-peak`: `measure` rose again once the grade was below its peak.
+    """
+
+    id: str
+    title: str
+    form: str
+    finding: Finding | None
+    measure: str
+    given: tuple[str, ...]
+    scale: str
+    quiet_hours: float
+    stands_hours: float
     source: tuple[str, ...]
     status: str
 
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What cannot be read for some hours after something was given; no hours = the time is not known."""
+    """What cannot be read for `hours`, perhaps for `hours_to`, after something was given."""
 
     id: str
     title: str
     measures: tuple[str, ...]
     given: tuple[str, ...]
-    hours: float | None
+    hours: float
+    hours_to: float
     says: str
     therapies: tuple[str, ...]
-    source: tuple[str, ...]
-    status: str
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What a label or leaflet asks for, for how long after a dose, in one country since one date."""
-
-    id: str
-    therapies: tuple[str, ...]
-    country: str
-    since: str
-    until: str
-    hours: float | None
-    doses: tuple[int, ...]
-    asks: str
-    source: tuple[str, ...]
-    status: str
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """One cause of the picture: how it is known, the tests that separate it, what it changes."""
-
-    id: str
-    title: str
-    timing: str
-    stated_by: tuple[str, ...]
-    likely_when: tuple[str, ...]
-    possible_when: tuple[str, ...]
-    separate_by: tuple[tuple[str, tuple[str, ...]], ...]
-    changes: tuple[tuple[str, str | None, tuple[str, ...], tuple[str, ...], str], ...]
+    reading: str
     source: tuple[str, ...]
     status: str
 
 
 @lru_cache(maxsize=8)
 def workups(lib: Library) -> tuple[Workup, ...]:
-    """Every test and panel."""
+    """Every test and panel.
+
+    >>> from tocsin.definitions.load import library
+    >>> next(each for each in workups(library()) if each.id == "crp").measures
+    ('crp', 'crp-high-sensitivity')
+    """
     return tuple(_workup(path, lib) for _, path in sorted(lib.files("workup").items()))
+
+
+@lru_cache(maxsize=8)
+def events(lib: Library) -> Mapping[str, Event]:
+    """Every event that can make a test due at once."""
+    return {name: _event(path, lib) for name, path in sorted(lib.files("events").items())}
 
 
 @lru_cache(maxsize=8)
@@ -113,153 +130,140 @@ def markers(lib: Library) -> tuple[Marker, ...]:
     return tuple(_marker(path, lib) for _, path in sorted(lib.files("markers").items()))
 
 
-@lru_cache(maxsize=8)
-def windows(lib: Library) -> tuple[Window, ...]:
-    """Every monitoring rule."""
-    return tuple(each for _, path in sorted(lib.files("monitoring").items()) for each in _windows(path, lib))
-
-
-@lru_cache(maxsize=8)
-def causes(lib: Library) -> tuple[Cause, ...]:
-    """Every cause."""
-    return tuple(_cause(path, lib) for _, path in sorted(lib.files("causes").items()))
-
-
-def _known(reader: Reader, key: str, lib: Library) -> tuple[str, ...]:
-    """Names of measures or classes."""
+def measures_or_classes(reader: Reader, key: str, lib: Library) -> tuple[str, ...]:
+    """Names of measures or of classes of drugs and therapies; refused with the near miss."""
     names = reader.names(key)
+    known = (*lib.measures, *lib.classes)
     for name in names:
-        if name not in lib.measures and name not in lib.classes:
-            raise reader.fail(key, f"names `{name}`{near(name, (*lib.measures, *lib.classes))}", "a measure")
+        if name not in known:
+            raise reader.fail(key, f"names `{name}`{near(name, known)}", "a measure, or a class of drugs")
     return names
 
 
-def _parts(table: Mapping[str, Any], where: str, lib: Library) -> tuple[tuple[str, ...], ...]:
-    parts = [[part] if isinstance(part, str) else part for part in table.get("measures", ())]
-    for part in parts:
-        for name in part:
-            if name not in lib.measures:
-                reader = Reader({"measures": []}, where, ("measures",))
-                raise reader.fail("measures", f"names `{name}`{near(name, lib.measures)}", "a measure")
+def status_of(reader: Reader, source: tuple[str, ...], default: str) -> str:
+    """The status of one item: `memory` where memory is its only source."""
+    return "memory" if source == ("memory",) else reader.choice("status", STATUS_WORDS, default)
+
+
+def _parts(reader: Reader, lib: Library) -> tuple[tuple[str, ...], ...]:
+    parts = [[part] if isinstance(part, str) else part for part in reader.table.get("measures", ())]
+    for name in (name for part in parts for name in part):
+        if name not in lib.measures:
+            raise reader.fail("measures", f"names `{name}`{near(str(name), lib.measures)}", "a measure")
     return tuple(tuple(part) for part in parts)
 
 
-def _grades(table: Mapping[str, Any]) -> tuple[int, ...]:
-    return tuple(int(grade) for grade in table.get("grades", (0, 1, 2, 3, 4)))
+def _grades(reader: Reader) -> tuple[int, ...]:
+    grades = reader.table.get("grades", list(GRADES))
+    if not isinstance(grades, list) or not grades or not set(grades) <= set(GRADES):
+        raise reader.fail("grades", f"is {grades!r}", "a list of grades from 0 to 4: grades = [2, 3, 4]")
+    return tuple(grades)
 
 
 def _workup(path: Path, lib: Library) -> Workup:
     table = parse(path)
     words = (*COMMON, "measures", "at_once", "at_once_source", "therapies", "interval", "note")
     reader = Reader(table, str(path), words)
-    at_once = reader.names("at_once")
-    for event in at_once:
-        if event not in EVENTS:
-            raise reader.fail("at_once", f"names `{event}`{near(event, EVENTS)}", f"one of {EVENTS}")
-    status = reader.choice("status", STATUS_WORDS)
+    known, status = lib.files("events"), reader.choice("status", STATUS_WORDS)
+    for event in reader.names("at_once"):
+        if event not in known:
+            fix = f"one of {', '.join(sorted(known))}"
+            raise reader.fail("at_once", f"names `{event}`{near(event, known)}", fix)
     return Workup(
-        path.stem,
-        reader.text("title"),
-        _parts(table, str(path), lib),
-        at_once,
-        reader.names("at_once_source") or reader.names("source"),
-        _known(reader, "therapies", lib),
-        tuple(_interval(item, reader, status) for item in table.get("interval", ())),
-        reader.text("note", ""),
-        reader.names("source"),
-        status,
+        id=path.stem,
+        title=reader.text("title"),
+        parts=_parts(reader, lib),
+        at_once=reader.names("at_once"),
+        at_once_source=reader.names("at_once_source") or reader.names("source"),
+        therapies=measures_or_classes(reader, "therapies", lib),
+        intervals=tuple(_interval(item, reader, status, lib) for item in table.get("interval", ())),
+        note=reader.text("note", ""),
+        reading=reader.prose(),
+        source=reader.names("source"),
+        status=status,
     )
 
 
-def _interval(item: Mapping[str, Any], head: Reader, status: str) -> Interval:
+def _interval(item: Mapping[str, Any], head: Reader, status: str, lib: Library) -> Interval:
     words = (
-        "grades", "every_hours", "days_from", "days_to", "once", "strength", "says", "classes", "source",
-        "status",
+        "grades", "every_hours", "days_from", "days_to", "in_window", "once", "before_dose", "when",
+        "strength", "says", "classes", "source", "status",
     )  # fmt: skip
     reader = Reader(item, f"{head.where}, interval", words)
-    to = reader.number("days_to")
-    source = reader.names("source") or head.names("source")
+    said = [key for key in ("every_hours", "once", "before_dose") if key in item]
+    if len(said) > 1:
+        raise reader.fail(said[1], f"stands beside `{said[0]}`", "two intervals, one a table")
+    to, source = reader.number("days_to"), reader.names("source") or head.names("source")
     return Interval(
-        _grades(item),
-        reader.hours("every_hours"),
-        reader.number("days_from") or 0.0,
-        float("inf") if to is None else to,
-        reader.flag("once"),
-        reader.choice("strength", STRENGTHS, "give"),
-        reader.text("says", ""),
-        reader.names("classes"),
-        source,
-        "memory" if source == ("memory",) else reader.choice("status", STATUS_WORDS, status),
+        grades=_grades(reader),
+        every_hours=reader.hours("every_hours"),
+        days_from=reader.number("days_from") or 0.0,
+        days_to=float("inf") if to is None else to,
+        in_window=reader.flag("in_window"),
+        once=reader.flag("once"),
+        before_dose=reader.flag("before_dose"),
+        when=reader.names("when"),
+        strength=reader.choice("strength", STRENGTHS, "give"),
+        says=reader.text("says"),
+        classes=measures_or_classes(reader, "classes", lib),
+        source=source,
+        status=status_of(reader, source, status),
     )
+
+
+def _event(path: Path, lib: Library) -> Event:
+    table = parse(path)
+    own = ("form", "finding", "file", "measure", "given", "scale", "quiet_hours", "stands_hours")
+    reader = Reader(table, str(path), (*COMMON, *own))
+    stands, source = reader.hours("stands_hours"), reader.names("source")
+    if stands is None:
+        raise reader.fail("stands_hours", "is missing", "how long it asks for tests: stands_hours = 48")
+    measure = reader.text("measure", "")
+    if measure:
+        lib.measure(measure)
+    return Event(
+        id=path.stem,
+        title=reader.text("title"),
+        form=reader.choice("form", EVENT_FORMS),
+        finding=_threshold(reader, lib),
+        measure=measure,
+        given=measures_or_classes(reader, "given", lib),
+        scale=reader.choice("scale", lib.scales) if "scale" in table else "",
+        quiet_hours=reader.number("quiet_hours") or 0.0,
+        stands_hours=stands,
+        source=source,
+        status=status_of(reader, source, "draft"),
+    )
+
+
+def _threshold(reader: Reader, lib: Library) -> Finding | None:
+    """The finding whose bound an event shares, so that the number has one home."""
+    if reader.table.get("form") != "reading":
+        return None
+    found = {each.id: each for each in shared_findings(reader.text("file"), lib).findings}
+    name = reader.choice("finding", found)
+    if found[name].op not in ("at_least", "above") or not isinstance(found[name].bound, float):
+        raise reader.fail("finding", f"`{name}` has no lower bound", "a finding with `at_least` or `above`")
+    return found[name]
 
 
 def _marker(path: Path, lib: Library) -> Marker:
     table = parse(path)
-    reader = Reader(table, str(path), (*COMMON, "measures", "given", "hours", "says", "therapies"))
-    return Marker(
-        path.stem,
-        reader.text("title"),
-        _known(reader, "measures", lib),
-        _known(reader, "given", lib),
-        reader.hours("hours"),
-        reader.text("says"),
-        _known(reader, "therapies", lib),
-        reader.names("source"),
-        reader.choice("status", STATUS_WORDS),
-    )
-
-
-def _windows(path: Path, lib: Library) -> list[Window]:
-    table = parse(path)
-    head = Reader(table, str(path), (*COMMON, "therapies", "window"))
-    therapies = _known(head, "therapies", lib)
-    out = []
-    for item in table.get("window", ()):
-        words = ("country", "since", "until", "hours", "doses", "asks", "source", "status", "reading")
-        reader = Reader(item, f"{path}, window", words)
-        out.append(
-            Window(
-                path.stem,
-                therapies,
-                reader.text("country", ""),
-                reader.text("since", ""),
-                reader.text("until", ""),
-                reader.hours("hours"),
-                tuple(item.get("doses", ())),
-                reader.text("asks"),
-                reader.names("source") or head.names("source"),
-                reader.choice("status", STATUS_WORDS, head.choice("status", STATUS_WORDS)),
-            )
-        )
-    return out
-
-
-def _cause(path: Path, lib: Library) -> Cause:
-    table = parse(path)
-    words = (*COMMON, "timing", "stated_by", "likely_when", "possible_when", "test", "change", "use")
+    words = (*COMMON, "measures", "given", "hours", "hours_to", "says", "therapies")
     reader = Reader(table, str(path), words)
-    tests = []
-    for item in table.get("test", ()):
-        inner = Reader(item, f"{path}, test", ("says", "measures"))
-        tests.append((inner.text("says"), _known(inner, "measures", lib)))
-    changes = []
-    for item in table.get("change", ()):
-        inner = Reader(item, f"{path}, change", ("text", "rule", "when", "source", "status"))
-        rule = inner.maybe_text("rule")
-        if rule is not None:
-            dose_rule(rule, lib)
-        source = inner.names("source") or reader.names("source")
-        status = "memory" if source == ("memory",) else inner.choice("status", STATUS_WORDS, "draft")
-        changes.append((inner.text("text"), rule, inner.names("when"), source, status))
-    return Cause(
-        path.stem,
-        reader.text("title"),
-        reader.text("timing", ""),
-        _known(reader, "stated_by", lib),
-        reader.names("likely_when"),
-        reader.names("possible_when"),
-        tuple(tests),
-        tuple(changes),
-        reader.names("source"),
-        reader.choice("status", STATUS_WORDS),
+    hours, source = reader.hours("hours"), reader.names("source")
+    if hours is None:
+        raise reader.fail("hours", "is missing", "how long it cannot be read: hours = 24")
+    return Marker(
+        id=path.stem,
+        title=reader.text("title"),
+        measures=measures_or_classes(reader, "measures", lib),
+        given=measures_or_classes(reader, "given", lib),
+        hours=hours,
+        hours_to=reader.hours("hours_to") or hours,
+        says=reader.text("says"),
+        therapies=measures_or_classes(reader, "therapies", lib),
+        reading=reader.prose(),
+        source=source,
+        status=status_of(reader, source, "draft"),
     )

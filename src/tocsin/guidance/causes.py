@@ -2,112 +2,168 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from tocsin.definitions.cause import STANDINGS, Cause, Change, Separation
+from tocsin.definitions.cause import causes as known_causes
+from tocsin.definitions.dose import dose_rule
 from tocsin.definitions.load import Library
 from tocsin.definitions.schema import DefinitionError, Finding, near
-from tocsin.definitions.workup import Cause
-from tocsin.definitions.workup import causes as known_causes
+from tocsin.definitions.shared import resting_on
 from tocsin.grading.moments import findings_of
-from tocsin.guidance.bedside import NO, UNKNOWN, YES, Bedside, written
+from tocsin.guidance import actions
+from tocsin.guidance.bedside import NO, SILENT, UNKNOWN, YES, Bedside, Fact, written
 from tocsin.guidance.doses import Dose, dose_at
+from tocsin.guidance.happenings import window_end
 
 Said = dict[str, Any]
-FILES = ("fever", "symptoms", "pressure", "vasopressors", "oxygen", "cause-conditions")
-ORDER = ("stated", "likely", "possible", "not known")
+FILES = (
+    "fever", "symptoms", "pressure", "vasopressors", "oxygen", "guideline-conditions", "cause-conditions",
+)  # fmt: skip
 
 
 @lru_cache(maxsize=8)
 def conditions(lib: Library) -> Mapping[str, Finding]:
-    """The findings that causes name."""
+    """The findings that causes name, with all they are made of."""
     found = findings_of(FILES, lib)
+    named: list[str] = []
     for cause in known_causes(lib):
-        named = [
-            *cause.likely_when,
-            *cause.possible_when,
-            *(name for each in cause.changes for name in each[2]),
-        ]
-        for name in named:
+        for name in cause.findings:
             if name not in found:
-                raise DefinitionError(f"cause {cause.id} names the finding `{name}`{near(name, found)}")
-    return found
+                raise DefinitionError(
+                    f"cause `{cause.id}` names the finding `{name}`, which is not there{near(name, found)}\n"
+                    f"  fix: define it in a file of: {', '.join(FILES)}"
+                )
+            named.append(name)
+    return {each.id: each for each in resting_on(found, named)}
 
 
 def causes(bed: Bedside) -> list[Said]:
-    """The causes that are stated, likely or possible, or not known for want of a test; nothing is ruled out
-    by being left out of the chart."""
+    """The causes and risk factors, each stated, likely, possible, not known for want of a test, or against.
+
+    What nothing speaks for is left out; what is not known is not. `because` are findings, in their words.
+    """
     out = []
     for cause in known_causes(bed.lib):
-        standing, because = _standing(bed, cause)
+        standing, because, unknown, stated = _standing(bed, cause)
         if standing is None:
             continue
+        changes = [
+            said for each in cause.changes
+            if standing in each.standings and (said := _change(bed, each, stated)) is not None
+        ]  # fmt: skip
         out.append({
-            "cause": cause.title, "id": cause.id, "standing": standing, "because": because,
-            "timing": cause.timing,
-            "separate_by": [{"test": says, "known": _known(bed, names)} for says, names in cause.separate_by],
-            "changes": [said for each in cause.changes if (said := _change(bed, *each)) is not None],
+            "cause": cause.title, "id": cause.id, "kind": cause.kind, "standing": standing,
+            "because": because, "if_known": unknown, "timing": cause.timing,
+            "separate_by": [_separation(bed, each) for each in cause.separate_by], "changes": changes,
             "source": list(cause.source), "status": cause.status,
         })  # fmt: skip
-    return sorted(out, key=lambda each: ORDER.index(each["standing"]))
+    return sorted(out, key=lambda each: STANDINGS.index(each["standing"]))
 
 
-def _standing(bed: Bedside, cause: Cause) -> tuple[str | None, list[str]]:
-    """Whether a cause is stated, likely, possible or not known, and why; None where nothing speaks for it."""
-    stated = [row for name in cause.stated_by for row in _present(bed, name)]
-    names = [f"{row['measure']} charted {written(row['time'])}" for row in stated]
-    likely = [name for name in cause.likely_when if bed.states.get(name, UNKNOWN) == YES]
-    possible = [name for name in cause.possible_when if bed.states.get(name, UNKNOWN) == YES]
-    if stated and cause.id != "therapy":
-        return "stated", names
-    if likely:
-        return "likely", [*likely, *(names[-1:] if cause.id == "therapy" else [])]
-    if possible:
-        return "possible", possible
-    open_ = [n for n in (*cause.likely_when, *cause.possible_when) if bed.states.get(n, UNKNOWN) == UNKNOWN]
-    if open_ and bed.grades and int(bed.grades[bed.scale]["grade"]) > 0:
-        return "not known", [f"not known: {name}" for name in open_]
-    return None, []
+def _standing(bed: Bedside, cause: Cause) -> tuple[str | None, list[str], list[str], list[Fact]]:
+    """How a cause stands, why, what is not known, and the rows that state it; None: nothing speaks for it."""
+    stated = [row for name in cause.stated_by if (row := present(bed, name)) is not None]
+    if stated:
+        return "stated", [f"{row['measure']} charted {written(row['time'])}" for row in stated], [], stated
+    likely, possible, against = (
+        _found(bed, names) for names in (cause.likely_when, cause.possible_when, cause.against_when)
+    )
+    said: list[str] = []
+    if cause.therapies:
+        rows = bed.given(cause.therapies)
+        standing = [row for row in rows if (end := window_end(bed, row)) is None or bed.now < end]
+        if not standing:
+            if not rows or not likely[YES]:
+                return None, [], [], []
+            return "against", [f"the window of {rows[-1]['measure']} has closed"], [], []
+        said = [f"{standing[-1]['measure']} at {written(standing[-1]['time'])}"]
+    unknown = [*likely[UNKNOWN], *possible[UNKNOWN]]
+    words = _words(bed.lib)
+    if likely[YES]:
+        return "likely", [*said, *(words[name] for name in likely[YES])], unknown, []
+    if against[YES]:
+        return "against", [words[name] for name in against[YES]], [], []
+    if possible[YES]:
+        return "possible", [*said, *(words[name] for name in possible[YES])], unknown, []
+    row = bed.grades.get(bed.scale)
+    if unknown and (row is None or row["up_to"] > 0):
+        return "not known", [f"not known: {words[name]}" for name in unknown], unknown, []
+    return None, [], [], []
 
 
-def _present(bed: Bedside, name: str) -> list[Mapping[str, Any]]:
-    """The row that says a condition is there now, or a therapy was given; none where it was ended."""
-    rows = bed.given([name])
-    if name in bed.lib.classes or (name in bed.lib.measures and bed.lib.measure(name).shelf == "therapies"):
-        return rows[-1:]
-    ended = [row["time"] for row in bed.chart.until(name, bed.now) if row.get("text") == "absent"]
-    latest = rows[-1] if rows else None
-    if latest is None or any(t >= latest["time"] for t in ended):
-        return []
-    return [] if latest.get("end") is not None and latest["end"] <= bed.now else [latest]
-
-
-def _known(bed: Bedside, names: tuple[str, ...]) -> list[Said]:
-    """The latest results of the measures that separate a cause."""
-    out = []
+def _found(bed: Bedside, names: Sequence[str]) -> dict[int, list[str]]:
+    """Findings by what they say now."""
+    out: dict[int, list[str]] = {YES: [], UNKNOWN: [], NO: []}
     for name in names:
-        row = bed.last(name)
-        if row is not None:
-            out.append({
-                "measure": name, "value": row.get("value"), "text": row.get("text"), "unit": row.get("unit"),
-                "time": written(row["time"]),
-            })  # fmt: skip
+        out[bed.states.get(name, UNKNOWN)].append(name)
     return out
 
 
-def _change(
-    bed: Bedside, text: str, rule: str | None, when: tuple[str, ...], source: tuple[str, ...], status: str
-) -> Said | None:
+@lru_cache(maxsize=8)
+def _words(lib: Library) -> Mapping[str, str]:
+    """Finding to its title."""
+    return {name: finding.title or name for name, finding in conditions(lib).items()}
+
+
+def present(bed: Bedside, name: str) -> Fact | None:
+    """The row that says a condition is there now, or a therapy whose window stands; None where it is not.
+
+    `absent`, an `end` that has passed, and for categories the first word (`none`) take it back.
+    """
+    measure = bed.lib.measures.get(name)
+    rows = [
+        row for each in bed.lib.classes.get(name, (name,)) for row in bed.chart.until(each, bed.now)
+        if row.get("text") not in SILENT
+    ]  # fmt: skip
+    if not rows:
+        return None
+    latest = max(rows, key=lambda row: (row["time"], row.get("text") == "absent"))
+    if measure is not None and measure.shelf == "therapies":
+        end = window_end(bed, latest)
+        return None if end is not None and bed.now >= end else latest
+    if latest.get("text") == "absent" or (measure is not None and latest.get("text") in measure.words[:1]):
+        return None
+    return None if latest.get("end") is not None and latest["end"] <= bed.now else latest
+
+
+def _separation(bed: Bedside, each: Separation) -> Said:
+    """One separating test, with what is known of it at this moment."""
+    rows = {name: bed.last(name) for name in each.measures}
+    known = [
+        {"measure": name, "value": row.get("value"), "text": row.get("text"), "unit": row.get("unit"),
+         "time": written(row["time"])}
+        for name, row in rows.items() if row is not None
+    ]  # fmt: skip
+    return {
+        "test": each.says, "known": known, "not_known": [name for name, row in rows.items() if row is None],
+        "source": list(each.source), "status": each.status,
+    }  # fmt: skip
+
+
+def _dose(bed: Bedside, rule: str) -> Dose:
+    """The dose of a rule; the limits of every guideline rule it, as they rule every action."""
+    limits = actions.limits_for(bed, actions.guidelines(bed.lib))
+    return dose_at(bed, rule, limits.get(dose_rule(rule, bed.lib).drug, ()))
+
+
+def _change(bed: Bedside, each: Change, stated: Sequence[Fact]) -> Said | None:
     """What a cause changes, with its dose; None where a condition is ruled out."""
-    states = {name: bed.states.get(name, UNKNOWN) for name in when}
+    states = {name: bed.states.get(name, UNKNOWN) for name in each.when}
     if NO in states.values():
         return None
-    dose: Dose | None = None if rule is None else dose_at(bed, rule)
+    if each.not_since and stated:
+        since = max(row["time"] for row in stated)
+        if any(row["time"] > since for row in bed.given(each.not_since)):
+            return None
+    dose = None if each.rule is None else _dose(bed, each.rule)
     return {
-        "text": text, "if_known": [name for name, state in states.items() if state == UNKNOWN],
+        "text": each.text, "if_known": [name for name, state in states.items() if state == UNKNOWN],
         "drug": dose.drug if dose else None, "dose": dose.dose if dose else None,
         "dose_rounded": dose.dose_rounded if dose else None, "unit": dose.unit if dose else None,
-        "allowed": dose.allowed if dose else None, "limit": dose.limit if dose else "",
-        "refused": dose.refused if dose else "", "source": list(source), "status": status,
+        "route": dose.route if dose else None, "allowed": dose.allowed if dose else None,
+        "limit": dose.limit if dose else "", "refused": dose.refused if dose else "",
+        "source": list(each.source), "status": each.status,
     }  # fmt: skip

@@ -3,176 +3,238 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 from tocsin.definitions.load import Library
-from tocsin.definitions.schema import Finding
-from tocsin.definitions.workup import Interval, Workup, workups
+from tocsin.definitions.schema import DefinitionError, Finding, near
+from tocsin.definitions.shared import resting_on
+from tocsin.definitions.workup import Event, Interval, Marker, Workup, events, workups
 from tocsin.definitions.workup import markers as known_markers
+from tocsin.grading.moments import findings_of
 from tocsin.grading.opcodes import HOUR
-from tocsin.guidance.bedside import SILENT, Bedside, written
+from tocsin.guidance.bedside import NO, UNKNOWN, YES, Bedside, Fact, written
+from tocsin.guidance.happenings import course, happenings, window_end
 
 Said = dict[str, Any]
 DAY = 24 * HOUR
-SAYS = {
-    "fever": "new fever", "vasopressor": "new vasopressor", "oxygen": "new oxygen", "grade": "grade changed",
-    "dose": "before the next dose",
-}  # fmt: skip
+FILES = (
+    "symptoms", "fever", "pressure", "vasopressors", "oxygen", "guideline-conditions", "workup-conditions",
+)  # fmt: skip
 
 
 @lru_cache(maxsize=8)
 def conditions(lib: Library) -> Mapping[str, Finding]:
-    """Tests due rest on events and times, not on findings of their own."""
-    return {}
+    """The findings that intervals of tests name, with all they are made of."""
+    found = findings_of(FILES, lib)
+    named = [name for test in workups(lib) for each in test.intervals for name in each.when]
+    for name in named:
+        if name not in found:
+            raise DefinitionError(
+                f"a test names the finding `{name}`, which is not there{near(name, found)}\n"
+                f"  fix: define it in a file of: {', '.join(FILES)}"
+            )
+    return {each.id: each for each in resting_on(found, named)}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One reason for a test that holds now: when it is due, and who says so."""
+
+    due: int | None
+    at_once: bool
+    because: str
+    strength: str
+    source: tuple[str, ...]
+    status: str
 
 
 def tests_due(bed: Bedside) -> list[Said]:
     """Every test asked for now or later, the most urgent first.
 
-    `due` is none where no interval is known; `at_once` where something new asks for it since the last result.
-    A test never done since the latest dose of the therapy is due now.
+    `due` is none where no source gives an interval, and where the next dose is the moment. `at_once`:
+    something new asks for it since the last result. A test never done since the course of the therapy began
+    is due now. `if_known` names what is not known and would ask for the test, or ask for it sooner.
     """
-    events = changes(bed)
-    grade = int(bed.grades[bed.scale]["grade"]) if bed.scale in bed.grades else 0
+    new = happenings(bed)
     out = []
     for test in workups(bed.lib):
-        if test.therapies and bed.therapy not in test.therapies:
+        if test.therapies and not _is_of(bed, test.therapies):
             continue
-        found = _due(bed, test, events, grade)
+        found = _due(bed, test, new)
         if found is not None:
             out.append(found)
-    return sorted(out, key=lambda each: (not each["at_once"], -(each["overdue_hours"] or 0.0), each["test"]))
+    return sorted(out, key=_urgency)
 
 
-def _due(bed: Bedside, test: Workup, events: Mapping[str, int], grade: int) -> Said | None:
-    last = _last(bed, test)
-    interval = next((each for each in test.intervals if _fits(bed, each, grade)), None)
-    new = [name for name in test.at_once if name in events and (last is None or events[name] > last)]
-    if interval is None and not new:
+def _urgency(said: Said) -> tuple[bool, bool, float, str]:
+    late = -(said["overdue_hours"] or 0.0)
+    return not said["at_once"], said["due"] is None, late, said["due"] or said["test"]
+
+
+def _due(bed: Bedside, test: Workup, new: Mapping[str, int]) -> Said | None:
+    last, lacking = _last(bed, test)
+    asked = [each for name in test.at_once if (each := _new(bed, test, name, new, last)) is not None]
+    unknown: list[str] = []
+    for interval in test.intervals:
+        open_ = _open(bed, interval)
+        if open_ is None:
+            continue
+        if open_:
+            unknown.append(f"{interval.says}: depends on {', '.join(open_)}")
+        elif (found := _regular(bed, interval, last)) is not None:
+            asked.append(found)
+    if not asked and not unknown:
         return None
-    due, because = None, [SAYS[name] for name in new]
-    if new:
-        due = min(events[name] for name in new)
-    elif interval is not None and interval.every_hours is not None:
-        due = _start(bed) if last is None else last + round(interval.every_hours * HOUR)
-    elif interval is not None and interval.once:
-        if last is not None and last >= _start(bed):
-            return None
-        due = bed.graded_since(min(interval.grades)) or bed.now
-    if interval is not None:
-        because.append(interval.says)
-    if last is None and test.parts:
-        because.append("no result yet" if not _some(bed, test) else "part of it has no result yet")
-    source = test.at_once_source if new or interval is None else interval.source
+    asked.sort(key=lambda each: (each.due is None, each.due or 0))
+    first = asked[0] if asked else Asked(None, False, "", "consider", test.source, test.status)
+    told = next((each for each in asked if each.at_once), first)
+    because = [
+        each.because for each in asked
+        if each is first or each.at_once or (each.due is not None and each.due <= bed.now)
+    ]  # fmt: skip
+    if lacking and test.parts:
+        whole = len(lacking) == len(test.parts)
+        because.append("not done in this course" if whole else f"without {', '.join(lacking)}")
     return {
-        "test": test.title, "id": test.id, "measures": [name for part in test.parts for name in part],
-        "last": written(last), "due": written(due), "at_once": bool(new),
-        "overdue_hours": None if due is None else round(max(0.0, (bed.now - due) / HOUR), 2),
-        "because": [text for text in because if text],
-        "strength": interval.strength if interval is not None else "give", "note": test.note,
-        "source": list(source), "status": test.status if interval is None or new else interval.status,
+        "test": test.title, "id": test.id, "measures": list(test.measures), "last": written(last),
+        "due": written(first.due), "at_once": any(each.at_once for each in asked),
+        "overdue_hours": None if first.due is None else round(max(0.0, bed.hours_since(first.due)), 2),
+        "because": [text for text in because if text], "if_known": unknown, "strength": told.strength,
+        "note": " ".join(text for text in (test.note, _unread(bed, test)) if text),
+        "source": list(told.source), "status": told.status,
     }  # fmt: skip
 
 
-def _start(bed: Bedside) -> int:
-    """From when a test that was never done has been due: the latest dose, else the first fact."""
-    return int(bed.doses[-1]["time"]) if bed.doses else int(bed.rows[0]["time"]) if bed.rows else bed.now
-
-
-def _last(bed: Bedside, test: Workup) -> int | None:
-    """When the panel was last complete: the oldest of its parts' latest results; none if one is missing."""
-    if not test.parts:
+def _new(
+    bed: Bedside, test: Workup, name: str, new: Mapping[str, int], last: int | None
+) -> Asked | None:
+    """What an event asks for, unless the test was done since."""
+    if name not in new or (last is not None and last >= new[name]):
         return None
-    times = []
-    for part in test.parts:
-        found = [row["time"] for name in part if (row := bed.last(name)) is not None]
-        if not found:
+    event: Event = events(bed.lib)[name]
+    status = "memory" if "memory" in (test.status, event.status) else test.status
+    source = tuple(dict.fromkeys((*test.at_once_source, *event.source)))
+    return Asked(new[name], True, f"{event.title} at {written(new[name])}", "give", source, status)
+
+
+def _regular(bed: Bedside, interval: Interval, last: int | None) -> Asked | None:
+    """What an interval asks for; None where it asked once and was answered."""
+    due: int | None = None
+    if interval.once:
+        if last is not None:
             return None
-        times.append(int(max(found)))
-    return min(times)
+        since = bed.graded_since(min(interval.grades))
+        due = bed.now if interval.when or since is None else max(since, _start(bed))
+    elif interval.every_hours is not None:
+        due = _start(bed) if last is None else last + round(interval.every_hours * HOUR)
+        if min(interval.grades) and (since := bed.graded_since(min(interval.grades))) is not None:
+            due = max(due, since)
+    status = interval.status
+    return Asked(due, False, interval.says, interval.strength, interval.source, status)
 
 
-def _some(bed: Bedside, test: Workup) -> bool:
-    return any(bed.last(name) is not None for part in test.parts for name in part)
+def _open(bed: Bedside, interval: Interval) -> list[str] | None:
+    """What is not known of the conditions of an interval: [] = all hold, None = one of them does not."""
+    open_: list[str] = []
+    row = bed.grades.get(bed.scale)
+    low, high = (0, max(interval.grades)) if row is None else (int(row["grade"]), int(row["up_to"]))
+    if low not in interval.grades or row is None:
+        if not set(range(low, high + 1)) & set(interval.grades):
+            return None
+        open_.append(f"{bed.scale} up to {high}")
+    if interval.classes and bed.therapy and not _is_of(bed, interval.classes):
+        return None
+    phased = interval.days_from > 0 or interval.days_to < float("inf") or interval.in_window
+    if bed.therapy is None:
+        open_ += ["the therapy"] if phased or interval.classes else []
+    elif phased:
+        latest = bed.doses[-1]
+        end = window_end(bed, latest)
+        day = (bed.now - latest["time"]) / DAY
+        if not interval.days_from <= day < interval.days_to or (
+            interval.in_window and end is not None and bed.now >= end
+        ):
+            return None
+    for name in interval.when:
+        state = bed.states.get(name, UNKNOWN)
+        if state == NO:
+            return None
+        open_ += [name] if state != YES else []
+    return open_
 
 
-def _fits(bed: Bedside, interval: Interval, grade: int) -> bool:
-    if grade not in interval.grades:
-        return False
-    if interval.classes and not set(interval.classes) & set(bed.therapy_classes):
-        return False
-    day = bed.hours_since(_start(bed)) / 24
-    return interval.days_from <= day < interval.days_to
+def _is_of(bed: Bedside, names: Sequence[str]) -> bool:
+    """Whether the therapy is one of these, or of one of these classes."""
+    return bool({bed.therapy, *bed.therapy_classes} & set(names))
 
 
-def changes(bed: Bedside) -> dict[str, int]:
-    """When the picture last changed: a new fever, vasopressor, oxygen device, grade; and the latest dose.
+def _start(bed: Bedside) -> int:
+    """Since when a test that was never done has been due: the course's first dose, else the first fact."""
+    if bed.therapy:
+        return int(course(bed)[0]["time"])
+    return int(bed.rows[0]["time"]) if bed.rows else bed.now
 
-    New is what was not there in the 24 h before.
+
+def _last(bed: Bedside, test: Workup) -> tuple[int | None, list[str]]:
+    """When the panel was last complete in this course (the oldest of its parts), and the parts that lack.
+
+    Results from before the first dose are the baseline: they do not count.
     """
-    found: dict[str, int] = {}
-    rows = bed.history.get(bed.scale, ())
-    for before, after in pairwise(rows):
-        if before["grade"] != after["grade"]:
-            found["grade"] = int(after["start"])
-    if rows and rows[0]["grade"] > 0:
-        found.setdefault("grade", int(rows[0]["start"]))
-    hot = _fevers(bed)
-    if hot:
-        found["fever"] = hot[-1]
-    pressors = [int(row["time"]) for row in bed.given(["vasopressor"])]
-    fresh = _fresh(pressors)
-    if fresh:
-        found["vasopressor"] = fresh[-1]
-    device = bed.lib.measure("oxygen-device")
-    worst = -1
-    for row in bed.chart.until("oxygen-device", bed.now):
-        if row.get("text") in device.words:
-            rank = device.words.index(row["text"])
-            if rank > max(worst, 0):
-                found["oxygen"] = int(row["time"])
-            worst = rank
-    if bed.doses:
-        found["dose"] = int(bed.doses[-1]["time"])
-    return found
+    since = _start(bed) if bed.therapy else None
+    times: list[int] = []
+    lacking: list[str] = []
+    for part in test.parts:
+        found = [
+            int(row["time"]) for name in part
+            if (row := bed.last(name)) is not None and (since is None or row["time"] >= since)
+        ]  # fmt: skip
+        if found:
+            times.append(max(found))
+        else:
+            lacking.append(" or ".join(part))
+    return (None if lacking or not times else min(times)), lacking
 
 
-def _fevers(bed: Bedside) -> list[int]:
-    """When each fever began: a reading of fever with none in the 24 h before it."""
-    fever = bed.lib.scale(bed.scale).findings["fever"]
-    bound, step = float(fever.bound or 0.0), bed.lib.measure("temperature").round_to or 0.1
-    hot = [
-        int(row["time"])
-        for row in bed.chart.until("temperature", bed.now)
-        if row.get("text") not in SILENT
-        and row.get("value") is not None
-        and round(row["value"] / step + 1e-9) * step >= bound - 1e-9
-    ]
-    return _fresh(hot)
+def _unread(bed: Bedside, test: Workup) -> str:
+    """Which results of this test cannot be read when they come."""
+    said = [marker.title for marker, _ in _standing(bed) if set(marker.measures) & set(test.measures)]
+    return f"cannot be read as usual: {', '.join(said)}" if said else ""
 
 
-def _fresh(times: Sequence[int]) -> list[int]:
-    """The times with none in the 24 h before them."""
-    ordered = sorted(times)
-    return [t for i, t in enumerate(ordered) if i == 0 or t - ordered[i - 1] > DAY]
+def _standing(bed: Bedside) -> list[tuple[Marker, Fact]]:
+    """The markers that cannot be read now, each with the row that is to blame."""
+    out = []
+    for marker in known_markers(bed.lib):
+        if marker.therapies and not _is_of(bed, marker.therapies):
+            continue
+        given = bed.given(marker.given, marker.hours_to)
+        if given:
+            out.append((marker, given[-1]))
+    return out
 
 
 def markers(bed: Bedside) -> list[Said]:
-    """What cannot be read now because of what was given, until when, and what its last value was."""
+    """What cannot be read now because of what was given, until when, and what was charted of it since.
+
+    `until` is the longest time a source gives, `at_least_until` the shortest. A fall of CRP alone is never
+    called an improvement anywhere.
+    """
     out: list[Said] = []
-    for marker in known_markers(bed.lib):
-        if marker.therapies and bed.therapy not in marker.therapies:
-            continue
-        given = bed.given(marker.given, marker.hours)
-        if not given:
-            continue
-        last = given[-1]
-        until = None if marker.hours is None else int(last["time"]) + round(marker.hours * HOUR)
+    for marker, given in _standing(bed):
+        t = int(given["time"])
+        rows = [row for name in marker.measures if (row := bed.last(name)) and row["time"] >= t]
         out.append({
-            "marker": marker.title, "measures": list(marker.measures), "text": marker.says,
-            "because": f"{last['measure']} at {written(last['time'])}", "until": written(until),
+            "marker": marker.title, "id": marker.id, "measures": list(marker.measures), "text": marker.says,
+            "because": f"{given['measure']} at {written(t)}",
+            "at_least_until": written(t + round(marker.hours * HOUR)),
+            "until": written(t + round(marker.hours_to * HOUR)),
+            "since_then": [
+                {"measure": row["measure"], "value": row.get("value"), "unit": row.get("unit"),
+                 "time": written(row["time"])}
+                for row in rows
+            ],
             "source": list(marker.source), "status": marker.status,
         })  # fmt: skip
     return out
