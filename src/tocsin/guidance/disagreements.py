@@ -74,7 +74,7 @@ def _compared(topic: Topic, names: Sequence[str], actions: Sequence[Said]) -> li
     return [
         {
             "guideline": name,
-            "says": "; ".join(map(_words, each)) or "nothing at this grade",
+            "says": "; ".join(map(_words, each)) or "nothing was found for this grade",
             "source": list(dict.fromkeys(key for action in each for key in action["source"])),
             "status": "memory" if any(action["status"] == "memory" for action in each) else "draft",
             "now": True,
