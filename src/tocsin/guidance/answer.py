@@ -6,6 +6,7 @@ the rest of the answer.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -47,7 +48,8 @@ def advise(
     facts       : canonical facts of any number of patients.
     at          : the moment; none = each patient's last fact. Patients not known by then are left out.
     guidelines  : ids; none = every one that fits the patient.
-    every_hours : answer every so many hours from the first fact to `at`, instead of once.
+    every_hours : answer every so many hours from the first fact to `at`, instead of once; not in spans in
+        which nothing was charted for a day (the years between two stays).
     country     : whose label rules to show for monitoring windows; none = all.
     label_date  : the date of the site's label, as `2025-07`; none = rules of every date.
 
@@ -75,7 +77,10 @@ def moments_of(course: Course, at: datetime | None, every_hours: float | None) -
         return []
     if every_hours is None:
         return [last]
-    return [*range(course.first, last, round(every_hours * HOUR)), last]
+    times = course.chart.times
+    steps = range(course.first, last, round(every_hours * HOUR))
+    charted = [t for t in steps if t - times[bisect_right(times, t) - 1] < 24 * HOUR]
+    return [*charted, last]
 
 
 @lru_cache(maxsize=32)

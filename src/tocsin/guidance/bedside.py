@@ -28,6 +28,7 @@ Found = Mapping[str, Any]
 YES, UNKNOWN, NO = 2, 1, 0
 #: Rows that were charted and say nothing that could be used.
 SILENT = ("unusable", "retracted")
+NEVER = 2**63
 
 
 def moment(t: int) -> datetime:
@@ -202,8 +203,8 @@ class Bedside:
 class Course:
     """One patient's record, graded once; `at` cuts it at any moment.
 
-    Rows recorded later than they happened make the patient slow: he is then graded anew at each moment,
-    because what was known at 10:00 must not be changed by what was written down at noon.
+    At a moment when something that had happened was not yet recorded, the patient is graded anew from what
+    was known then: what was said at 10:00 must not be changed by what was written down at noon.
     """
 
     def __init__(
@@ -219,11 +220,13 @@ class Course:
         self.facts, self.scales, self.lib, self.findings = facts, tuple(scales), lib, findings
         self.patient = str(facts["patient_id"][0].as_py())
         rows = facts.to_pylist()
-        self.late = any(
-            row.get("replaces") or ((at := row.get("recorded")) is not None and at > row["time"])
-            for row in rows
-        )
+        self.corrected = any(row.get("replaces") or row.get("text") == "retracted" for row in rows)
         self.chart = Chart(rows)
+        self.unknown = _joined(
+            (row["time"], row["recorded"])
+            for row in self.chart.rows
+            if row.get("recorded") is not None and row["recorded"] > row["time"]
+        )
         if history is None:
             history, found = _graded(facts, self.scales, lib)
         self.history = {scale: list(each) for scale, each in history.items()}
@@ -246,18 +249,26 @@ class Course:
 
     def beds(self, moments: Sequence[int]) -> Iterator[Bedside]:
         """The patient at each of these moments, ascending."""
-        if self.late:
-            for now in moments:
-                yield self._known(now)
-            return
-        states: list[dict[str, int]] = [{} for _ in moments]
+        known = [now for now in moments if not self._waits(now)]
+        states: list[dict[str, int]] = [{} for _ in known]
         if self.findings is not None:
-            states = self.findings.states(self.chart.rows, moments)
-        for now, state in zip(moments, states, strict=True):
+            states = self.findings.states(self.chart.rows, known)
+        told = dict(zip(known, states, strict=True))
+        for now in moments:
+            if now not in told:
+                yield self._known(now)
+                continue
             history = {scale: self._until(scale, now) for scale in self.scales}
             if any(not rows for rows in history.values()) and self.first <= now:
                 history = _graded(self.facts, self.scales, self.lib, now)[0]
-            yield Bedside(self.patient, now, self.lib, self.chart, history, state, self.found)
+            yield Bedside(self.patient, now, self.lib, self.chart, history, told[now], self.found)
+
+    def _waits(self, now: int) -> bool:
+        """Whether something that had happened by `now` was recorded, or corrected, later."""
+        if self.corrected:
+            return True
+        place = bisect_right(self.unknown, (now, NEVER)) - 1
+        return place >= 0 and now < self.unknown[place][1]
 
     def _until(self, scale: str, now: int) -> list[Found]:
         """The rows up to now; none where the last ended before: then the record must be carried on."""
@@ -348,6 +359,21 @@ def _split(table: pa.Table, times: Sequence[str]) -> dict[str, dict[str, list[Fo
     for scales in out.values():
         for rows in scales.values():
             rows.sort(key=lambda row: int(row["start"]))
+    return out
+
+
+def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Half-open spans, those that touch joined, in order.
+
+    >>> _joined([(5, 7), (0, 2), (1, 3)])
+    [(0, 3), (5, 7)]
+    """
+    out: list[tuple[int, int]] = []
+    for start, stop in sorted(spans):
+        if out and start <= out[-1][1]:
+            out[-1] = (out[-1][0], max(stop, out[-1][1]))
+        else:
+            out.append((start, stop))
     return out
 
 
