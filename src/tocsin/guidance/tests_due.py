@@ -57,12 +57,12 @@ def tests_due(bed: Bedside) -> list[Said]:
     something new asks for it since the last result. A test never done since the course of the therapy began
     is due now. `if_known` names what is not known and would ask for the test, or ask for it sooner.
     """
-    new = happenings(bed)
+    new, standing = happenings(bed), _standing(bed)
     out = []
     for test in workups(bed.lib):
         if test.therapies and not _is_of(bed, test.therapies):
             continue
-        found = _due(bed, test, new)
+        found = _due(bed, test, new, standing)
         if found is not None:
             out.append(found)
     return sorted(out, key=_urgency)
@@ -73,18 +73,20 @@ def _urgency(said: Said) -> tuple[bool, bool, float, str]:
     return not said["at_once"], said["due"] is None, late, said["due"] or said["test"]
 
 
-def _due(bed: Bedside, test: Workup, new: Mapping[str, int]) -> Said | None:
+def _due(
+    bed: Bedside, test: Workup, new: Mapping[str, int], standing: Sequence[tuple[Marker, Fact]]
+) -> Said | None:
     last, lacking = _last(bed, test)
     asked = [each for name in test.at_once if (each := _new(bed, test, name, new, last)) is not None]
     unknown: list[str] = []
     for interval in test.intervals:
         open_ = _open(bed, interval)
-        if open_ is None:
+        if open_ is None or (interval.once and last is not None):
             continue
         if open_:
             unknown.append(f"{interval.says}: depends on {', '.join(open_)}")
-        elif (found := _regular(bed, interval, last)) is not None:
-            asked.append(found)
+        else:
+            asked.append(_regular(bed, interval, last))
     if not asked and not unknown:
         return None
     asked.sort(key=lambda each: (each.due is None, each.due or 0))
@@ -102,7 +104,7 @@ def _due(bed: Bedside, test: Workup, new: Mapping[str, int]) -> Said | None:
         "due": written(first.due), "at_once": any(each.at_once for each in asked),
         "overdue_hours": None if first.due is None else round(max(0.0, bed.hours_since(first.due)), 2),
         "because": [text for text in because if text], "if_known": unknown, "strength": told.strength,
-        "note": " ".join(text for text in (test.note, _unread(bed, test)) if text),
+        "note": " ".join(text for text in (test.note, _unread(test, standing)) if text),
         "source": list(told.source), "status": told.status,
     }  # fmt: skip
 
@@ -119,20 +121,17 @@ def _new(
     return Asked(new[name], True, f"{event.title} at {written(new[name])}", "give", source, status)
 
 
-def _regular(bed: Bedside, interval: Interval, last: int | None) -> Asked | None:
-    """What an interval asks for; None where it asked once and was answered."""
+def _regular(bed: Bedside, interval: Interval, last: int | None) -> Asked:
+    """What an interval asks for."""
     due: int | None = None
     if interval.once:
-        if last is not None:
-            return None
         since = bed.graded_since(min(interval.grades))
         due = bed.now if interval.when or since is None else max(since, _start(bed))
     elif interval.every_hours is not None:
         due = _start(bed) if last is None else last + round(interval.every_hours * HOUR)
         if min(interval.grades) and (since := bed.graded_since(min(interval.grades))) is not None:
             due = max(due, since)
-    status = interval.status
-    return Asked(due, False, interval.says, interval.strength, interval.source, status)
+    return Asked(due, False, interval.says, interval.strength, interval.source, interval.status)
 
 
 def _open(bed: Bedside, interval: Interval) -> list[str] | None:
@@ -197,9 +196,9 @@ def _last(bed: Bedside, test: Workup) -> tuple[int | None, list[str]]:
     return (None if lacking or not times else min(times)), lacking
 
 
-def _unread(bed: Bedside, test: Workup) -> str:
+def _unread(test: Workup, standing: Sequence[tuple[Marker, Fact]]) -> str:
     """Which results of this test cannot be read when they come."""
-    said = [marker.title for marker, _ in _standing(bed) if set(marker.measures) & set(test.measures)]
+    said = [marker.title for marker, _ in standing if set(marker.measures) & set(test.measures)]
     return f"cannot be read as usual: {', '.join(said)}" if said else ""
 
 
