@@ -157,6 +157,8 @@ class Graph:
         found = [
             tuple(self.finding(scale, n, names) for n in kids) for kids in (part.all, part.any, part.none)
         ]
+        if len(found[0]) + len(found[1]) == 1 and not found[2]:
+            return (*found[0], *found[1])[0]  # one part alone is what it is
         return self.add(Node(op.RULE, all=found[0], any=found[1], none=found[2]))
 
     def remembered(self, finding: Finding, inner: int, scale: Scale, names: dict[str, int]) -> int:
