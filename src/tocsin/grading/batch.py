@@ -12,11 +12,11 @@ import pyarrow as pa
 from tocsin.definitions.load import Library, library
 from tocsin.definitions.schema import TocsinError
 from tocsin.facts import resolve
-from tocsin.grading import machine
 from tocsin.grading.compile import Compiled, compiled
 from tocsin.grading.compiled import grade_all, is_cached
 from tocsin.grading.intervals import empty, table
 from tocsin.grading.opcodes import INF
+from tocsin.grading.plain import MACHINE
 from tocsin.grading.program import as_lists, new_state
 from tocsin.grading.rows import Rows, prepare
 from tocsin.grading.rungs import COLUMNS
@@ -82,7 +82,7 @@ def run(
         writeable = Rows(*(np.require(column, requirements=("C", "W")) for column in rows))
         walk, tables, taken, first = grade_all(), program.program, writeable, starts
     else:
-        walk, tables = machine.grade_all, as_lists(program.program)
+        walk, tables = MACHINE.grade_all, as_lists(program.program)
         taken, first = Rows(*(column.tolist() for column in rows)), starts.tolist()
     room = max(64, len(rows.time) * scales // 16, 4 * len(starts) * scales)
     while True:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tocsin.grading.leaves import masked_until, soil, touch
+from tocsin.grading.leaves import expect, masked_until, soil, touch
 from tocsin.grading.opcodes import (
     ABSENT,
     ATTRIBUTED,
@@ -17,6 +17,7 @@ from tocsin.grading.opcodes import (
     DOSE_NOW,
     EVENT,
     FIRST_DOSE,
+    GIVEN,
     HOUR,
     INF,
     INFUSION,
@@ -41,34 +42,52 @@ def take(p: Any, s: Any, rows: Any, i: int) -> bool:
     m = rows.measure[i]
     if m < 0:
         return False
-    t = rows.time[i]
-    kind = p.measure[m].kind
-    text = rows.text[i]
+    more = rows.more[i]
+    return take_row(
+        p,
+        s,
+        rows.time[i],
+        m,
+        rows.low[i],
+        rows.high[i],
+        rows.text[i],
+        rows.method[i],
+        rows.end[more],
+        rows.ref_low[more],
+        rows.ref_high[more],
+        rows.weight[more],
+    )
+
+
+def take_row(
+    p: Any,
+    s: Any,
+    t: int,
+    m: int,
+    low: float,
+    high: float,
+    text: int,
+    method: int,
+    end: int,
+    ref_low: float,
+    ref_high: float,
+    weight: float,
+) -> bool:
+    """Take one row of measure `m` charted at `t`; true if it is a death."""
+    measure = p.measure[m]
+    kind = measure.kind
     if kind == DEATH:
         return True
-    more = rows.more[i]
     if kind == ATTRIBUTION:
-        attribute(p, s, text // 2, t, text % 2, rows.end[more])
+        attribute(p, s, text // 2, t, text % 2, end)
         return False
-    if p.measure[m].window != NONE:
+    if measure.window != NONE:
         dose(p, s, m, t)
     if kind == READING or (kind == INFUSION and text != PUSH):
-        read(
-            p,
-            s,
-            m,
-            t,
-            rows.low[i],
-            rows.high[i],
-            rows.method[i],
-            rows.end[more],
-            rows.ref_low[more],
-            rows.ref_high[more],
-            rows.weight[more],
-        )
-    if text != UNUSABLE:
-        given = kind == EVENT or (kind == INFUSION and rows.high[i] > 0.0)
-        give(p, s, m, t, text, rows.end[more], given)
+        read(p, s, m, t, low, high, method, end, ref_low, ref_high, weight)
+    if text != UNUSABLE and measure.events_from < measure.events_to:
+        given = kind == EVENT or (kind == INFUSION and high > 0.0)
+        give(p, s, m, t, text, end, given)
     return False
 
 
@@ -86,51 +105,55 @@ def read(
     weight: float,
 ) -> None:
     """Feed one reading to every channel of measure `m`; ties go to the worst."""
-    index, channels, charted, g = p.index, p.channel, s.channel, s.g
+    index, channels = p.index, p.channel
     for j in range(p.measure[m].channels_from, p.measure[m].channels_to):
         c = index[j]
-        if channels[c].method >= 0 and channels[c].method != method:
+        channel, charted = channels[c], s.channel[c]
+        if channel.method >= 0 and channel.method != method:
             continue
-        a = scaled(p, c, low, ref_low, ref_high, weight, False)
-        b = scaled(p, c, high, ref_low, ref_high, weight, True)
+        a = low
+        b = high
         default = 0
-        if channels[c].mode == TIMES_ULN and ref_high != ref_high:
-            default = 1
-        if channels[c].mode == TIMES_LLN and ref_low != ref_low:
-            default = 1
-        if channels[c].infusion:
+        if channel.mode != PLAIN or channel.round > 0.0:
+            a = scaled(p, c, low, ref_low, ref_high, weight, False)
+            b = scaled(p, c, high, ref_low, ref_high, weight, True)
+            if channel.mode == TIMES_ULN and ref_high != ref_high:
+                default = 1
+            if channel.mode == TIMES_LLN and ref_low != ref_low:
+                default = 1
+        hold = channel.hold
+        if channel.infusion:
             a = max(a, 0.0)
-            due = end if end < INF else t + channels[c].hold
+            due = end if end < INF else t + hold
             if end <= t:
                 a = 0.0
                 b = 0.0
-                due = t + channels[c].hold
+                due = t + hold
         else:
-            due = INF if channels[c].hold == INF else t + channels[c].hold
+            due = INF if hold == INF else t + hold
             if t < end < INF:
                 due = end
         ended = 1 if end < INF and end > t else 0
-        if charted[c].time == t:
+        if charted.time == t:
             merge(p, s, c, a, b, method, due, ended, default)
         else:
-            charted[c].last_time = charted[c].time
-            charted[c].last_low = charted[c].low
-            charted[c].last_high = charted[c].high
-            charted[c].last_method = charted[c].method
-            charted[c].time = t
-            charted[c].low = a
-            charted[c].high = b
-            charted[c].top_low = a
-            charted[c].top_high = b
-            charted[c].method = method
-            charted[c].due = due
-            charted[c].ended = ended
-            charted[c].default = default
-            charted[c].held = 1
-            charted[c].before = 0
+            charted.last_time = charted.time
+            charted.last_low = charted.low
+            charted.last_high = charted.high
+            charted.last_method = charted.method
+            charted.time = t
+            charted.low = a
+            charted.high = b
+            charted.top_low = a
+            charted.top_high = b
+            charted.method = method
+            charted.due = due
+            charted.ended = ended
+            charted.default = default
+            charted.held = 1
+            charted.before = 0
             touch(s, c)
-        if charted[c].due < g[NEXT]:
-            g[NEXT] = charted[c].due
+        expect(s, c)
 
 
 def merge(
@@ -195,7 +218,8 @@ def give(p: Any, s: Any, m: int, t: int, text: int, end: int, given: bool) -> No
             continue
         if nodes[n].text != 0 and nodes[n].text & (1 << text) == 0:
             continue
-        soil(s, n)
+        if nodes[n].op != GIVEN or nodes[n].span == NONE or state[n].value != 2:
+            soil(s, n)  # what is yes stays so: it is asked again when it would have ended
         if nodes[n].span == NONE:
             hold_until(s, n, t, text, end, nodes[n].bridge)
             continue

@@ -20,6 +20,7 @@ from tocsin.grading.opcodes import (
     DEFAULTED,
     DIRTY,
     DROP,
+    ENDLESS,
     FIRST_DOSE,
     GIVEN,
     INF,
@@ -31,6 +32,7 @@ from tocsin.grading.opcodes import (
     READ,
     REGISTERS,
     RING,
+    SLACK,
     STALE,
     SUM,
     TIMES_BASELINE,
@@ -68,6 +70,12 @@ def wake(s: Any, n: int, due: int) -> None:
         s.g[NEXT] = due
 
 
+def expect(s: Any, c: int) -> None:
+    """What channel `c` holds ends when it is due."""
+    if s.channel[c].due < s.g[NEXT]:
+        s.g[NEXT] = s.channel[c].due
+
+
 def masked_until(s: Any, a: int) -> int:
     """Until when category `a` is said to have another cause; `=crs` alone at its instant ends that."""
     if s.category[a].crs and s.category[a].now == NONE:
@@ -89,7 +97,9 @@ def compare(op: int, low: float, high: float, cut: float, mask: int) -> int:
     >>> compare(AT_LEAST, 38.0, 38.0, 38.0, 0), compare(ABOVE, 6.0, 6.0, 6.0, 0)
     (2, 0)
     """
-    slack = 0.0 if math.isinf(cut) else 1e-9 * abs(cut)
+    slack = SLACK * cut if cut >= 0.0 else -SLACK * cut
+    if slack == ENDLESS:
+        slack = 0.0
     if op == AT_LEAST:
         return 2 if low >= cut - slack else (1 if high >= cut - slack else 0)
     if op == ABOVE:
@@ -184,15 +194,14 @@ def plain(p: Any, s: Any, n: int) -> int:
     return compare(op, 100.0 * (1.0 - high / base_low), 100.0 * (1.0 - low / base_high), cut, 0)
 
 
-def remember(p: Any, s: Any, n: int, c: int, t: int) -> None:
-    """A new reading for a `within_hours` finding.
+def remember(p: Any, s: Any, n: int, c: int, t: int, code: int) -> None:
+    """A new reading for a `within_hours` finding, which of itself says `code`.
 
     Registers: 0 until when older readings serve, 1 the latest yes reading, 2 its method, 3 whether it
     stands alone and a contradiction would take it back.
     """
     nodes, channels, charted, register = p.node, p.channel, s.channel, s.register
     r = n * REGISTERS
-    code = plain(p, s, n)
     spike = channels[c].spike
     if code == 2:
         follows = (
@@ -216,22 +225,30 @@ def remember(p: Any, s: Any, n: int, c: int, t: int) -> None:
             register[r + 1] = NONE
 
 
+def recalled(p: Any, s: Any, n: int, c: int, t: int, code: int) -> int:
+    """What reading finding `n` on channel `c` says, whose reading of itself says `code`: with its memory
+    and its mask."""
+    node = p.node[n]
+    if code == 2 and node.category >= 0 and s.channel[c].before and s.channel[c].held:
+        code = 1
+    if node.span != NONE:
+        r = n * REGISTERS
+        until = s.register[r]
+        if s.register[r + 1] != NONE:
+            until = max(until, s.register[r + 1] + node.span)
+        code = until_when(s, n, t, until, min(code, 1))
+    if node.category >= 0 and s.g[ATTRIBUTED] and t < masked_until(s, node.category):
+        return 0
+    return code
+
+
 def leaf(p: Any, s: Any, n: int, t: int) -> int:
     """The value of leaf `n` at `t`, masks included; sets when it lapses."""
     nodes, channels, charted, register, ring, g = p.node, p.channel, s.channel, s.register, s.ring, s.g
     op = nodes[n].op
     if op == READ:
-        code = plain(p, s, n)
-        c = nodes[n].channel
-        if code == 2 and charted[c].before and charted[c].held and nodes[n].category >= 0:
-            code = 1
-        if nodes[n].span != NONE:
-            r = n * REGISTERS
-            until = register[r]
-            if register[r + 1] != NONE:
-                until = max(until, register[r + 1] + nodes[n].span)
-            code = until_when(s, n, t, until, min(code, 1))
-    elif op == SUM:
+        return recalled(p, s, n, nodes[n].channel, t, plain(p, s, n))
+    if op == SUM:
         code = total(p, s, n)
     elif op == GIVEN:
         if nodes[n].span == NONE:
@@ -258,7 +275,7 @@ def leaf(p: Any, s: Any, n: int, t: int) -> int:
         age = age_of(p, s)
         return 2 if age != age else 0
     category = nodes[n].category
-    if category >= 0 and t < masked_until(s, category):
+    if category >= 0 and g[ATTRIBUTED] and t < masked_until(s, category):
         return 0
     return code
 
@@ -276,17 +293,9 @@ def total(p: Any, s: Any, n: int) -> int:
     return compare(nodes[n].compare, low, high, nodes[n].cut, 0)
 
 
-def update_leaves(p: Any, s: Any, t: int) -> None:
-    """Follow every channel touched at `t` down to its leaves."""
-    nodes, state, index, channels, charted, g, stack = (
-        p.node,
-        s.node,
-        p.index,
-        p.channel,
-        s.channel,
-        s.g,
-        s.stack,
-    )
+def follow(p: Any, s: Any, t: int) -> None:
+    """What the channels touched at `t` mean for other channels: void flows, and limits for age."""
+    index, channels, charted, g, stack = p.index, p.channel, s.channel, s.g, s.stack
     i = 0
     while i < g[TOUCHED]:
         c = stack[i]
@@ -309,6 +318,20 @@ def update_leaves(p: Any, s: Any, t: int) -> None:
             for j in range(p.watch[0].age_leaves_from, p.watch[0].age_leaves_to):
                 soil(s, index[j])
         i += 1
+
+
+def update_leaves(p: Any, s: Any, t: int) -> None:
+    """Follow every channel touched at `t` down to its leaves."""
+    nodes, state, index, channels, charted, g, stack = (
+        p.node,
+        s.node,
+        p.index,
+        p.channel,
+        s.channel,
+        s.g,
+        s.stack,
+    )
+    follow(p, s, t)
     for i in range(g[TOUCHED]):
         c = stack[i]
         charted[c].touched = 0
@@ -328,9 +351,12 @@ def update_leaves(p: Any, s: Any, t: int) -> None:
                 value = (
                     1 if limit != limit else compare(node.compare, charted[c].low, charted[c].high, limit, 0)
                 )
+            elif node.op == READ:
+                code = plain(p, s, n)
+                if fresh and node.span != NONE:
+                    remember(p, s, n, c, t, code)
+                value = recalled(p, s, n, c, t, code)
             else:
-                if fresh and node.span != NONE and node.op == READ:
-                    remember(p, s, n, c, t)
                 value = leaf(p, s, n, t)
             if value != state[n].value:
                 soil(s, n)

@@ -7,10 +7,11 @@ lies before the last instant already decided) replays that one patient, so live 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,16 +19,16 @@ import pyarrow as pa
 
 from tocsin.definitions.load import Library, library
 from tocsin.definitions.schema import CATEGORIES
-from tocsin.grading import machine
 from tocsin.grading import opcodes as op
 from tocsin.grading.compile import Compiled, compiled
-from tocsin.grading.intake import take
 from tocsin.grading.intervals import empty, table
-from tocsin.grading.program import State, as_lists, new_state
+from tocsin.grading.plain import MACHINE
+from tocsin.grading.program import as_lists, new_state
 from tocsin.grading.rows import EACH, Rows
-from tocsin.grading.rungs import COLUMNS, close
+from tocsin.grading.rungs import COLUMNS
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TIME = itemgetter(0)
 NO_MORE = (op.INF, math.nan, math.nan, math.nan)
 
 
@@ -48,32 +49,15 @@ class Row(NamedTuple):
 
 @dataclass(slots=True)
 class Patient:
-    """One patient's machine and the rows it has taken (kept for replays)."""
+    """One patient's machine and the rows it has taken, in order of time (kept for replays)."""
 
-    state: State
-    rows: Rows = field(
-        default_factory=lambda: Rows(*([] for _ in Rows._fields[:EACH]), *([x] for x in NO_MORE))
-    )
-    out: Any = None
+    state: Any
+    rows: list[Row] = field(default_factory=list)
+    out: list[list[int]] = field(default_factory=list)
     emitted: int = 0
     clock: int = op.NONE
     pending: int = op.NONE
     dead: int = 0
-
-    def append(self, row: Row, place: int | None = None) -> None:
-        """Keep a row, in front of place `place` or last."""
-        more = 0
-        if row[6:] != NO_MORE:
-            more = len(self.rows.end)
-            for column, value in zip(self.rows[EACH:], row[6:], strict=True):
-                column.append(value)
-        for column, value in zip(self.rows, (*row[:6], more), strict=False):
-            column.insert(len(column) if place is None else place, value)
-
-
-def no_rows() -> Rows:
-    """Room for rows, as lists."""
-    return Rows(*([] for _ in Rows._fields[:EACH]), *([none] for none in NO_MORE))
 
 
 class Live:
@@ -102,14 +86,13 @@ class Live:
         patient = self.patients.get(who)
         if patient is None:
             patient = self.patients[who] = self._new()
-        t = row.time
-        settled = patient.pending != t or patient.dead
-        if t < patient.clock or (t == patient.clock and settled):
-            patient.append(row, bisect_right(patient.rows.time, t))
+        t = row[0]
+        if t < patient.clock or (t == patient.clock and (patient.pending != t or patient.dead)):
+            patient.rows.insert(bisect_right(patient.rows, t, key=TIME), row)
             self._replay(patient)
             return
-        patient.append(row)
-        self._take(patient, len(patient.rows.time) - 1)
+        patient.rows.append(row)
+        self._take(patient, row)
 
     def answer(self, who: str, now: datetime) -> list[dict[str, Any]]:
         """The standing answer of every scale at `now`, as rows of the interval table."""
@@ -123,68 +106,65 @@ class Live:
             return empty()
         horizon = op.INF if now is None else micros(now)
         self._settle(patient)
-        state, out, emitted = patient.state, patient.out.copy(), patient.emitted
-        if now is None or state.g[op.NEXT] < horizon:
-            # what lapses from here on is run on a copy: a fact may still come in between
-            patient = self._copy(patient)
-            self._lapses(patient, horizon)
-            state, out, emitted = patient.state, patient.out, patient.emitted
+        # what lapses from here on, and the end of the answer, happen to a copy: a fact may still come in
+        patient = replace(
+            patient, state=patient.state.copy(), out=[row.copy() for row in patient.out[: patient.emitted]]
+        )
+        self._make_room(patient)
+        self._lapses(patient, horizon)
         if not patient.dead:
-            state.g[op.CUT] = horizon
-            emitted = close(self.program, state, op.NONE if now is None else horizon, 0, 0, out, emitted)
-            state.g[op.CUT] = op.INF
-        kept = out[:emitted]
+            patient.state.g[op.CUT] = horizon
+            end = op.NONE if now is None else horizon
+            patient.emitted = MACHINE.close(
+                self.program, patient.state, end, 0, 0, patient.out, patient.emitted
+            )
+        kept = np.array(patient.out[: patient.emitted], np.int64).reshape(-1, len(COLUMNS))
         kept = kept[kept[:, 2] < horizon]
         kept[:, 3] = np.minimum(kept[:, 3], horizon)
         return table(kept, pa.array([who], pa.string()), self.compiled)
 
     def _make_room(self, patient: Patient) -> None:
         """Keep room for one answer a scale twice over: an instant and a death may each end all of them."""
-        if patient.emitted + 4 * len(self.program.scale) > len(patient.out):
-            patient.out = np.concatenate([patient.out, np.empty_like(patient.out)])
+        while len(patient.out) < patient.emitted + 4 * len(self.program.scale):
+            patient.out.append([0] * len(COLUMNS))
 
     def _new(self) -> Patient:
-        out = np.empty((8 * len(self.program.scale), len(COLUMNS)), np.int64)
-        return Patient(new_state(self.compiled.program, plain=True), out=out)
-
-    def _copy(self, patient: Patient) -> Patient:
-        twin = self._new()
-        twin.rows = patient.rows
-        self._run(twin)
-        self._settle(twin)
-        return twin
+        patient = Patient(new_state(self.compiled.program, plain=True))
+        self._make_room(patient)
+        return patient
 
     def _replay(self, patient: Patient) -> None:
         patient.clock, patient.pending, patient.emitted, patient.dead = op.NONE, op.NONE, 0, 0
-        self._run(patient)
+        for row in patient.rows:
+            self._take(patient, row)
 
-    def _run(self, patient: Patient) -> None:
-        for i in range(len(patient.rows.time)):
-            self._take(patient, i)
-
-    def _take(self, patient: Patient, i: int) -> None:
-        t = patient.rows.time[i]
-        if patient.clock == op.NONE:
-            machine.begin(self.program, patient.state, t)
-            patient.state.g[op.CUT] = op.INF
-        elif t > patient.pending:
-            self._settle(patient)
-            self._lapses(patient, t)
-        if patient.dead:
-            return
-        if patient.pending != t and patient.state.g[op.NEXT] <= t:
-            machine.lapse(self.program, patient.state, t)
-        patient.clock = patient.pending = t
-        if take(self.program, patient.state, patient.rows, i):
+    def _take(self, patient: Patient, row: Row) -> None:
+        t, state, g = row[0], patient.state, patient.state.g
+        if t != patient.pending:
+            if patient.clock == op.NONE:
+                MACHINE.begin(self.program, state, t)
+                g[op.CUT] = op.INF
+            else:
+                if patient.pending != op.NONE:
+                    self._settle(patient)
+                if g[op.NEXT] < t:
+                    self._lapses(patient, t)
+            if patient.dead:
+                return
+            if g[op.NEXT] == t:
+                MACHINE.lapse(self.program, state, t)
+            patient.clock = patient.pending = t
+        if row[1] >= 0 and not patient.dead and MACHINE.take_row(self.program, state, *row):
             self._die(patient, t)
 
     def _die(self, patient: Patient, t: int) -> None:
         """A death ends the record; several words at one instant count together."""
-        rows = patient.rows
-        for j, at in enumerate(rows.time):
-            if at == t and self._kind(rows.measure[j]) == op.DEATH:
-                patient.dead |= 1 << rows.text[j]
-        patient.emitted = close(self.program, patient.state, t, 0, patient.dead, patient.out, patient.emitted)
+        for row in patient.rows[bisect_left(patient.rows, t, key=TIME) :]:
+            if row.time == t and self._kind(row.measure) == op.DEATH:
+                patient.dead |= 1 << row.text
+        patient.emitted = MACHINE.close(
+            self.program, patient.state, t, 0, patient.dead, patient.out, patient.emitted
+        )
 
     def _kind(self, measure: int) -> int:
         return op.IRRELEVANT if measure < 0 else self.compiled.kinds[measure]
@@ -194,24 +174,36 @@ class Live:
         t = patient.pending
         if t == op.NONE or patient.dead:
             return
-        state, rows = patient.state, patient.rows
+        state = patient.state
         if state.g[op.DOSE_NOW]:
-            now = next(i for i, time in enumerate(rows.time) if time == t)
-            machine.median_baselines(self.program, state, t, rows, 0, now, [0.0] * len(rows.time))
-            machine.last_baselines(self.program, state, t)
-        patient.emitted = machine.settle(self.program, state, t, 0, patient.out, patient.emitted)
-        self._make_room(patient)
+            rows = columns(patient.rows)
+            now = bisect_left(rows.time, t)
+            MACHINE.median_baselines(self.program, state, t, rows, 0, now, [0.0] * len(rows.time))
+            MACHINE.last_baselines(self.program, state, t)
+        self._decide(patient, t)
         patient.pending = op.NONE
 
     def _lapses(self, patient: Patient, before: int) -> None:
         """Let happen what lapses before `before`."""
-        state = patient.state
-        while not patient.dead and state.g[op.NEXT] < before:
-            t = state.g[op.NEXT]
-            machine.lapse(self.program, state, t)
-            patient.emitted = machine.settle(self.program, state, t, 0, patient.out, patient.emitted)
-            self._make_room(patient)
+        g = patient.state.g
+        while not patient.dead and g[op.NEXT] < before:
+            t = g[op.NEXT]
+            MACHINE.lapse(self.program, patient.state, t)
+            self._decide(patient, t)
             patient.clock = t
+
+    def _decide(self, patient: Patient, t: int) -> None:
+        """Bring findings and grades up to date at `t`."""
+        before = patient.emitted
+        patient.emitted = MACHINE.settle(self.program, patient.state, t, 0, patient.out, before)
+        if patient.emitted != before:
+            self._make_room(patient)
+
+
+def columns(rows: Sequence[Row]) -> Rows:
+    """Rows as columns, as the machine reads files."""
+    each = list(zip(*rows, strict=True))
+    return Rows._make([*each[: EACH - 1], range(len(rows)), *each[EACH - 1 :]])
 
 
 class Coder:

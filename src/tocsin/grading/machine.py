@@ -53,8 +53,6 @@ def begin(p: Any, s: Any, start: int) -> None:
         s.channel[c].high = 0.0 if p.channel[c].infusion else math.inf
     for n in range(len(p.node)):
         s.node[n].value = 0
-        s.node[n].dirty = 1
-        s.work[n] = n
         s.node[n].due = INF
         s.node[n].pulse = NONE
     for i in range(len(p.node) * REGISTERS):
@@ -70,7 +68,6 @@ def begin(p: Any, s: Any, start: int) -> None:
         s.scale[k].start = start
         s.scale[k].grade = -1
         s.scale[k].change = start
-        s.scale[k].dirty = 1
     s.g[NEXT] = INF
     s.g[FIRST_DOSE] = NONE
     s.g[WINDOW] = NONE
@@ -78,27 +75,29 @@ def begin(p: Any, s: Any, start: int) -> None:
     s.g[ATTRIBUTED] = 0
     set_limits(p, s)
     s.g[DOSE_NOW] = 0
+    s.g[STARTED] = start
+    soil_all(p, s)
+
+
+def soil_all(p: Any, s: Any) -> None:
+    """Every node must be evaluated, and every scale read."""
+    for n in range(len(p.node)):
+        s.node[n].dirty = 1
+        s.work[n] = n
+    for k in range(len(p.scale)):
+        s.scale[k].dirty = 1
     s.g[CLEAN] = 0
     s.g[DIRTY] = len(p.node)
-    s.g[STARTED] = start
 
 
 def lapse(p: Any, s: Any, t: int) -> None:
     """Let everything end that ends at or before `t`, and note when the next thing ends."""
-    due = INF
+    due = unmask(p, s, t)
     for c in range(len(p.channel)):
-        channel = s.channel[c]
-        if channel.due <= t:
-            channel.due = INF
-            if p.channel[c].infusion:
-                stopped = channel.ended or channel.high == 0.0
-                channel.low = 0.0
-                channel.high = 0.0 if stopped else math.inf
-            channel.held = 0
-            channel.seen = t
-            touch(s, c)
-        elif channel.due < due:
-            due = channel.due
+        if s.channel[c].due <= t:
+            end_of(p, s, c, t)
+        elif s.channel[c].due < due:
+            due = s.channel[c].due
     for i in range(p.watch[0].timed_from, p.watch[0].timed_to):
         node = s.node[p.index[i]]
         if node.due <= t:
@@ -106,6 +105,27 @@ def lapse(p: Any, s: Any, t: int) -> None:
             soil(s, p.index[i])
         elif node.due < due:
             due = node.due
+    s.g[NEXT] = due
+
+
+def end_of(p: Any, s: Any, c: int, t: int) -> None:
+    """The reading of channel `c` stands no longer."""
+    channel = s.channel[c]
+    channel.due = INF
+    if p.channel[c].infusion:
+        stopped = channel.ended or channel.high == 0.0
+        channel.low = 0.0
+        channel.high = 0.0 if stopped else math.inf
+    channel.held = 0
+    channel.seen = t
+    touch(s, c)
+
+
+def unmask(p: Any, s: Any, t: int) -> int:
+    """Let end what clinicians said of other causes until `t`; when the next of it ends."""
+    due = INF
+    if not s.g[ATTRIBUTED]:
+        return due
     for a in range(5):
         until = masked_until(s, a)
         if until == t:
@@ -113,7 +133,7 @@ def lapse(p: Any, s: Any, t: int) -> None:
                 soil(s, p.index[i])
         elif t < until < due:
             due = until
-    s.g[NEXT] = due
+    return due
 
 
 def median_baselines(p: Any, s: Any, t: int, rows: Any, first: int, now: int, scratch: Any) -> None:

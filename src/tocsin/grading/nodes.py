@@ -138,33 +138,36 @@ def lasting(p: Any, s: Any, n: int, t: int) -> int:
     Registers, twice (lower 0-2, upper 3-5): since when yes (NONE if not now), start of the run, end of
     the last span.
     """
-    nodes, state, index, register = p.node, s.node, p.index, s.register
-    inner = state[index[nodes[n].kids_from]].value
+    node, register = p.node[n], s.register
+    inner = s.node[p.index[node.kids_from]].value
     result = 0
-    state[n].due = INF
+    s.node[n].due = INF
     for half in range(2):
         r = n * REGISTERS + 3 * half
-        now = inner == 2 if half == 0 else inner >= 1
-        if now and register[r] == NONE:
-            register[r] = t
-            bridged = register[r + 2] != NONE and t - register[r + 2] <= nodes[n].bridge
-            if not (bridged and register[r + 1] != NONE):
-                register[r + 1] = t
-        if not now and register[r] != NONE:
-            register[r] = NONE
-            register[r + 2] = t
-        if nodes[n].op == FOR:
-            due = register[r + 1] + nodes[n].span
-            yes = now and t >= due
-            if now and not yes and due < state[n].due:
-                wake(s, n, due)
-            if half == 1 and now and nodes[n].count:
-                yes = True
+        since = register[r]
+        stopped = register[r + 2]
+        if inner == 2 or (inner == 1 and half == 1):
+            if since == NONE:
+                register[r] = t
+                if stopped == NONE or t - stopped > node.bridge or register[r + 1] == NONE:
+                    register[r + 1] = t
+            yes = True
+            if node.op == FOR:
+                due = register[r + 1] + node.span
+                if t < due:
+                    yes = half == 1 and node.count != 0
+                    if due < s.node[n].due:
+                        wake(s, n, due)
         else:
-            due = register[r + 2] + nodes[n].span
-            yes = now or (register[r + 2] != NONE and t < due)
-            if yes and not now and due < state[n].due:
-                wake(s, n, due)
+            if since != NONE:
+                register[r] = NONE
+                register[r + 2] = t
+                stopped = t
+            yes = False
+            if node.op == WITHIN and stopped != NONE and t < stopped + node.span:
+                yes = True
+                if stopped + node.span < s.node[n].due:
+                    wake(s, n, stopped + node.span)
         if yes:
             result = 2 if half == 0 else max(result, 1)
     return result
@@ -172,25 +175,28 @@ def lasting(p: Any, s: Any, n: int, t: int) -> int:
 
 def confirm(p: Any, s: Any, n: int, t: int) -> int:
     """`confirmed_within_hours`: registers 0 the last low instant, 1 whether confirmed."""
-    nodes, state, index, charted, register = p.node, s.node, p.index, s.channel, s.register
-    first = nodes[n].kids_from
+    node, state, index, register = p.node[n], s.node, p.index, s.register
+    first = node.kids_from
     inner = state[index[first]].value
     r = n * REGISTERS
     if inner != 2:
         register[r + 1] = NONE
         return int(inner)
-    for i in range(nodes[n].pulses_from, nodes[n].pulses_to):
+    for i in range(node.pulses_from, node.pulses_to):
         reader = index[i]
-        if state[reader].value == 2 and charted[nodes[reader].channel].time == t:
+        if state[reader].value == 2 and s.channel[p.node[reader].channel].time == t:
             last = register[r]
-            if last != NONE and last < t and t - last <= nodes[n].span:
+            if last != NONE and last < t and t - last <= node.span:
                 register[r + 1] = 1
             register[r] = t
             break
-    for i in range(first + 1, nodes[n].kids_to):
+    if register[r + 1] != NONE:
+        return 2
+    for i in range(first + 1, node.kids_to):
         if state[index[i]].value == 2:
             register[r + 1] = 1
-    return 2 if register[r + 1] != NONE else 1
+            return 2
+    return 1
 
 
 def ever(p: Any, s: Any, n: int, t: int) -> int:

@@ -1,9 +1,14 @@
 """Numbers the machine and the compiler agree on: kinds, modes, comparisons, node operations."""
 
+import math
+
 INF = 1 << 62
 NONE = -(1 << 62)
 HOUR = 3_600_000_000
 TINY = 1e-300
+ENDLESS = math.inf
+# numbers closer than this part of the bound are equal
+SLACK = 1e-9
 
 # measure kinds
 IRRELEVANT, READING, INFUSION, EVENT, ATTRIBUTION, DEATH = 0, 1, 2, 3, 4, 5

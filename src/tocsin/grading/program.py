@@ -6,11 +6,16 @@ and nothing else, so code cached on disk can never belong to an older definition
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tocsin.grading.opcodes import REGISTERS, RING
+from tocsin.grading.opcodes import EVER, FIRST, INF, NONE, ONE_OF, READ, REGISTERS, RING, RULE, SUM
+
+#: How many answers plain Python remembers of one node or scale.
+MEMORY = 4096
 
 
 def record(ints: str, floats: str = "") -> np.dtype[Any]:
@@ -79,8 +84,8 @@ class State(NamedTuple):
     work: Any
 
 
-def new_state(p: Program, *, plain: bool) -> State:
-    """Room for one patient: lists of records for plain Python, arrays for compiled code."""
+def new_state(p: Program, *, plain: bool) -> Any:
+    """Room for one patient: arrays for compiled code, lists of records for plain Python."""
     channels, nodes = len(p.channel), len(p.node)
     state = State(
         np.zeros(12, np.int64),
@@ -94,12 +99,136 @@ def new_state(p: Program, *, plain: bool) -> State:
         np.zeros(nodes, np.int64),
         np.zeros(nodes, np.int64),
     )
-    return State(*(as_list(field) for field in state)) if plain else state
+    return PlainState(state) if plain else state
 
 
-def as_lists(p: Program) -> Program:
-    """The same program as lists: in plain Python, several times faster to look into than arrays."""
-    return Program(*(as_list(field) for field in p))
+class PlainState:
+    """A state as lists, with what plain.py keeps beside it.
+
+    `said` is the values of all nodes, two bits each; `stale` and `named` the scales a change bears on, and
+    those that name what changed; `heap` and `queue` what lapses and when each item is looked at. From
+    `bottom` to `top` the next number of a channel changes no leaf and makes the nodes of `calm` dirty;
+    `spans` are the same for all that its numbers have said so far. `last` is the answer of each scale.
+    """
+
+    __slots__ = (
+        *State._fields, "said", "stale", "named", "heap", "queue", "bottom", "top", "spans",
+        "calm", "last",
+    )  # fmt: skip
+
+    def __init__(self, state: State) -> None:
+        for name, field in zip(State._fields, state, strict=True):
+            setattr(self, name, as_list(field))
+        self.said = self.stale = self.named = 0
+        self.heap: list[int] = []
+        self.queue = [0] * (2 * max(len(state.channel), len(state.node)))
+        self.bottom: list[float] = [INF] * len(state.channel)
+        self.top: list[float] = [INF] * len(state.channel)
+        self.spans: list[dict[int, tuple[float, float]]] = [{} for _ in state.channel]
+        self.calm: list[int] = [0] * len(state.channel)
+        self.last: list[Any] = [None] * len(state.scale)
+
+    def copy(self) -> PlainState:
+        """The same state, to go on from without changing this one."""
+        twin = object.__new__(PlainState)
+        for name in PlainState.__slots__:
+            value = getattr(self, name)
+            if isinstance(value, list):
+                if name in ("channel", "node", "category", "scale"):
+                    value = [twin_of(item) for item in value]
+                else:
+                    value = [{**x} for x in value] if name == "spans" else value.copy()
+            setattr(twin, name, value)
+        return twin
+
+
+class Plan:
+    """How plain Python looks at one channel's leaves.
+
+    `confirms` are bits of nodes; `steady` says that a number alone decides all leaves, and `rises` that they
+    turn but once as it rises (and that no other channel depends on the very number).
+    """
+
+    __slots__ = ("confirms", "leaves", "rises", "steady")
+
+    def __init__(self, p: Program, c: int) -> None:
+        channel, index = p.channel[c], p.index
+        self.leaves = tuple(index[channel.leaves_from : channel.leaves_to])
+        read = [p.node[n] for n in self.leaves]
+        self.confirms = sum(1 << n for n in index[channel.confirms_from : channel.confirms_to])
+        self.rises = channel.voids_from == channel.voids_to and all(x.compare != ONE_OF for x in read)
+        self.steady = all(node.op == READ for node in read) and not (
+            self.confirms and any(node.span != NONE for node in read)
+        )
+
+
+class PlainProgram:
+    """A program as lists, with what plain.py keeps beside it.
+
+    `steps` has for every node its operation, what was said of the values of its kids and the mask of these
+    (both for combinations only), the bits of its parents, of the scales that rest on it and of those that
+    name it. `waits` is what was said of the values `below` a row, `answers` of those `shown` by a scale. On
+    the channels `leading` others depend.
+    """
+
+    __slots__ = (*Program._fields, "steps", "below", "waits", "shown", "answers", "plans", "leading")
+
+    def __init__(self, program: Program) -> None:
+        for name, field in zip(Program._fields, program, strict=True):
+            setattr(self, name, as_list(field))
+        p: Any = self
+        index = p.index
+        self.steps: list[tuple[int, dict[int, int] | None, int, int, int, int]] = []
+        for x in p.node:
+            combined = RULE <= x.op <= FIRST
+            kids = mask(index[x.kids_from : x.kids_to]) if combined else 0
+            parents = sum(1 << n for n in index[x.parents_from : x.parents_to])
+            self.steps.append((x.op, {} if combined else None, kids, parents, x.scales, x.named))
+        self.below: list[int] = []
+        for n, x in enumerate(p.node):
+            under = mask([n])
+            for kid in index[x.kids_from : x.kids_to - (x.op == EVER)] if x.op > SUM else ():
+                under |= self.below[kid]
+            self.below.append(under)
+        self.waits: list[dict[int, int]] = [{} for _ in p.node]
+        self.shown = []
+        for scale in p.scale:
+            rows = p.row[scale.rows_from : scale.rows_to]
+            read = [row.node for row in rows]
+            read += [n for row in rows for n in index[row.kids_from : row.kids_to]]
+            read += index[scale.judgements_from : scale.judgements_to]
+            read += index[scale.flags_from : scale.flags_to]
+            self.shown.append(mask(read))
+        self.answers: list[dict[int, tuple[Any, ...]]] = [{} for _ in p.scale]
+        self.leading = [
+            c for c, x in enumerate(p.channel) if x.voids_from < x.voids_to or c == p.watch[0].age_channel
+        ]
+        self.plans = [Plan(p, c) for c in range(len(p.channel))]
+
+
+def mask(listed: Iterable[int]) -> int:
+    """The bits of these nodes among the values of all."""
+    return sum(3 << 2 * n for n in set(listed))
+
+
+def remembering(memory: dict[Any, Any], key: Any, value: Any) -> Any:
+    """Keep `value` under `key` and return it; a memory that has grown large begins anew."""
+    if len(memory) >= MEMORY:
+        memory.clear()
+    memory[key] = value
+    return value
+
+
+def as_lists(p: Program) -> Any:
+    """The same program for plain Python: lists are several times faster to look into than arrays."""
+    return PlainProgram(p)
+
+
+@lru_cache(maxsize=64)
+def record_type(names: tuple[str, ...]) -> type[Any]:
+    """The class of records with these fields: one for all patients, since Python remembers for each class
+    where a field lies."""
+    return type("Record", (), {"__slots__": names})
 
 
 def as_list(array: np.ndarray[Any, Any]) -> list[Any]:
@@ -107,7 +236,7 @@ def as_list(array: np.ndarray[Any, Any]) -> list[Any]:
     names = array.dtype.names
     if names is None:
         return list(array.tolist())
-    kind = type("Record", (), {"__slots__": names})
+    kind = record_type(names)
     items = []
     for values in array.tolist():
         item = kind()
@@ -115,3 +244,11 @@ def as_list(array: np.ndarray[Any, Any]) -> list[Any]:
             setattr(item, name, value)
         items.append(item)
     return items
+
+
+def twin_of(item: Any) -> Any:
+    """A record like this one."""
+    twin = object.__new__(type(item))
+    for name in item.__slots__:
+        setattr(twin, name, getattr(item, name))
+    return twin

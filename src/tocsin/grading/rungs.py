@@ -49,43 +49,57 @@ def emit(s: Any, k: int, patient: int, start: int, end: int, out: Any, emitted: 
 
 def update_grades(p: Any, s: Any, t: int, patient: int, out: Any, emitted: int) -> int:
     """Read the rungs of every scale whose findings changed; write the old answer where a new one begins."""
-    state, index, bits = s.node, p.index, p.bits
     for k in range(len(p.scale)):
-        answer = s.scale[k]
-        if not answer.dirty:
+        if not s.scale[k].dirty:
             continue
-        answer.dirty = 0
-        scale = p.scale[k]
+        s.scale[k].dirty = 0
         grade, up_to, ambiguous = rungs(p, s, k)
-        because, waiting = reasons(p, s, k, grade)
-        judgement = 0
-        for i in range(scale.judgements_from, scale.judgements_to):
-            if state[index[i]].value >= 1 and bits[i] > grade:
-                judgement |= 1 << (i - scale.judgements_from)
-        flags = scale.constant
-        for i in range(scale.flags_from, scale.flags_to):
-            if state[index[i]].value == 2:
-                flags |= 1 << (i - scale.flags_from)
-        if (
-            grade == answer.grade
-            and up_to == answer.up_to
-            and ambiguous == answer.ambiguous
-            and because == answer.because
-            and waiting == answer.waiting
-            and judgement == answer.judgement
-            and flags == answer.flags
-        ):
-            continue
-        if answer.grade >= 0 and answer.start < t:
-            emitted = emit(s, k, patient, answer.start, t, out, emitted)
-        answer.start = t
-        answer.grade = grade
-        answer.up_to = up_to
-        answer.ambiguous = ambiguous
-        answer.because = because
-        answer.waiting = waiting
-        answer.judgement = judgement
-        answer.flags = flags
+        because = proofs(p, s, k, grade)
+        waiting = awaited(p, s, k, grade)
+        judgement, flags = remarks(p, s, k, grade)
+        emitted = say(
+            s, k, t, grade, up_to, ambiguous, because, waiting, judgement, flags, patient, out, emitted
+        )
+    return emitted
+
+
+def say(
+    s: Any,
+    k: int,
+    t: int,
+    grade: int,
+    up_to: int,
+    ambiguous: int,
+    because: int,
+    waiting: int,
+    judgement: int,
+    flags: int,
+    patient: int,
+    out: Any,
+    emitted: int,
+) -> int:
+    """The answer of scale `k` from `t` on; the one before, if it was another, is written."""
+    answer = s.scale[k]
+    if (
+        grade == answer.grade
+        and up_to == answer.up_to
+        and ambiguous == answer.ambiguous
+        and because == answer.because
+        and waiting == answer.waiting
+        and judgement == answer.judgement
+        and flags == answer.flags
+    ):
+        return emitted
+    if answer.grade >= 0 and answer.start < t:
+        emitted = emit(s, k, patient, answer.start, t, out, emitted)
+    answer.start = t
+    answer.grade = grade
+    answer.up_to = up_to
+    answer.ambiguous = ambiguous
+    answer.because = because
+    answer.waiting = waiting
+    answer.judgement = judgement
+    answer.flags = flags
     return emitted
 
 
@@ -122,37 +136,57 @@ def rungs(p: Any, s: Any, k: int) -> tuple[int, int, int]:
     return grade, up_to, unclear
 
 
-def reasons(p: Any, s: Any, k: int, grade: int) -> tuple[int, int]:
-    """Bits of the findings that prove `grade`, and of the measures that keep higher rows open.
+def remarks(p: Any, s: Any, k: int, grade: int) -> tuple[int, int]:
+    """Bits of the judgements left to a clinician above `grade`, and of the flags."""
+    state, index, scale = s.node, p.index, p.scale[k]
+    judgement = 0
+    for i in range(scale.judgements_from, scale.judgements_to):
+        if state[index[i]].value >= 1 and p.bits[i] > grade:
+            judgement |= 1 << (i - scale.judgements_from)
+    flags = scale.constant
+    for i in range(scale.flags_from, scale.flags_to):
+        if state[index[i]].value == 2:
+            flags |= 1 << (i - scale.flags_from)
+    return judgement, flags
 
-    A measure is waited for when an unknown reading of it is reached from such a row through unknown
-    findings only: what is known needs nothing.
-    """
-    nodes, state, index, scales, rows, bits, g, walk = (
-        p.node,
-        s.node,
-        p.index,
-        p.scale,
-        p.row,
-        p.bits,
-        s.g,
-        s.walk,
-    )
+
+def proofs(p: Any, s: Any, k: int, grade: int) -> int:
+    """Bits of the findings that prove `grade`."""
+    state, index, rows = s.node, p.index, p.row
     because = 0
-    deep = 0
-    g[WALKS] += 1
-    stamp = g[WALKS]
-    for i in range(scales[k].rows_from, scales[k].rows_to):
+    for i in range(p.scale[k].rows_from, p.scale[k].rows_to):
         row = rows[i]
-        value = state[row.node].value
-        if value == 2 and row.grade == grade and not row.possible:
+        if row.grade == grade and not row.possible and state[row.node].value == 2:
             for j in range(row.kids_from, row.kids_to):
                 if state[index[j]].value == 2:
-                    because |= 1 << bits[j]
-        elif value == 1 and row.grade > grade and state[row.node].mark != stamp:
-            state[row.node].mark = stamp
-            walk[deep] = row.node
-            deep += 1
+                    because |= 1 << p.bits[j]
+    return because
+
+
+def awaited(p: Any, s: Any, k: int, grade: int) -> int:
+    """Bits of the measures that keep rows above `grade` open."""
+    state, rows = s.node, p.row
+    waiting = 0
+    s.g[WALKS] += 1
+    for i in range(p.scale[k].rows_from, p.scale[k].rows_to):
+        row = rows[i]
+        if row.grade > grade and state[row.node].value == 1:
+            waiting |= waits_for(p, s, row.node)
+    return waiting
+
+
+def waits_for(p: Any, s: Any, root: int) -> int:
+    """Bits of the measures that an unknown node waits for.
+
+    A measure is waited for when an unknown reading of it is reached through unknown findings only: what is
+    known needs nothing. What was reached since the count of walks went up is not reached again.
+    """
+    nodes, state, index, walk, stamp = p.node, s.node, p.index, s.walk, s.g[WALKS]
+    if state[root].mark == stamp:
+        return 0
+    state[root].mark = stamp
+    walk[0] = root
+    deep = 1
     waiting = 0
     while deep > 0:
         deep -= 1
@@ -167,7 +201,7 @@ def reasons(p: Any, s: Any, k: int, grade: int) -> tuple[int, int]:
                 state[kid].mark = stamp
                 walk[deep] = kid
                 deep += 1
-    return because, waiting
+    return waiting
 
 
 def close(p: Any, s: Any, t: int, patient: int, dead: int, out: Any, emitted: int) -> int:
