@@ -125,3 +125,28 @@ def test_patients_of_one_table_are_graded_together_as_alone() -> None:
     assert [*both] == ["a", "b"]
     assert both["b"].at(at(23)).states == Course(one, ("astct-2019",), LIB, ASKED).at(at(23)).states
     assert both["b"].at(at(23)).grades["astct-2019"]["grade"] == 3
+
+
+def test_while_a_result_is_not_yet_known_the_answer_is_that_of_the_record_without_it() -> None:
+    """The quick way for such moments says what grading anew from the known facts says."""
+    lines = [f"{h} h temperature {36.5 + (h % 5) * 0.6:.1f} Cel" for h in range(0, 60, 3)]
+    lines += [f"{h} h systolic-bp {80 + (h * 7) % 50} mm[Hg]" for h in range(0, 60, 2)]
+    lines += [f"{h} h alt {40 * (1 + h % 9)} U/L ref 0..40 recorded {h + 2.5} h" for h in range(0, 60, 4)]
+    lines += [f"{h} h creatinine {0.5 * (1 + h % 5)} mg/dL ref 0.6..1.2 recorded {h + 7} h" for h in (5, 9, 31)]
+    lines += ["50 h aptt 80 s ref 25..35 recorded 90 h", "0 h weight 70 kg"]
+    facts = patient(*lines)
+    files = ["fever", "pressure", "vasopressors", "oxygen", "symptoms", "ctcae-4.03-organs"]
+    asked = Findings(findings_of(files, LIB), LIB)
+    scales = ("astct-2019", "lee-2014", "cartox-2018")
+    course = Course(facts, scales, LIB, asked)
+    seen = 0
+    for bed in course.beds([at(h / 2) for h in range(180)]):
+        anew = course._known(bed.now)
+        seen += course._waits(bed.now)
+        assert bed.states == anew.states
+        assert [row["measure"] for row in bed.rows] == [row["measure"] for row in anew.rows]
+        for scale in scales:
+            for name in ("start", "grade", "up_to", "because", "waiting_for", "flags"):
+                told = [row[name] for row in bed.history[scale]]
+                assert told == [row[name] for row in anew.history[scale]], (scale, name)
+    assert seen > 60

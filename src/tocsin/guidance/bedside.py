@@ -9,8 +9,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from datetime import datetime
+from functools import cached_property, lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -19,47 +19,20 @@ from tocsin.definitions.load import Library, library
 from tocsin.episodes import episodes
 from tocsin.facts import resolve
 from tocsin.grading.batch import grade_table
+from tocsin.grading.compile import compiled
 from tocsin.grading.live import micros
 from tocsin.grading.moments import Findings
 from tocsin.grading.opcodes import HOUR
+from tocsin.guidance.chart import SILENT, Chart, Fact, moment, written
+from tocsin.guidance.pending import Pending
 
-Fact = Mapping[str, Any]
+__all__ = [
+    "NO", "SILENT", "UNKNOWN", "YES", "Bedside", "Chart", "Course", "Fact", "bedside", "courses", "moment",
+    "written",
+]  # fmt: skip
 Found = Mapping[str, Any]
 YES, UNKNOWN, NO = 2, 1, 0
-#: Rows that were charted and say nothing that could be used.
-SILENT = ("unusable", "retracted")
 NEVER = 2**63
-
-
-def moment(t: int) -> datetime:
-    """Microseconds since 1970 as a moment."""
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=t)
-
-
-def written(t: int | None) -> str | None:
-    """Microseconds since 1970 as ISO 8601 with Z, to the second.
-
-    >>> written(1_772_366_400_000_000)
-    '2026-03-01T12:00:00Z'
-    """
-    return None if t is None else moment(t).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-class Chart:
-    """One patient's facts in order of time, and by measure."""
-
-    def __init__(self, rows: Iterable[Fact]) -> None:
-        self.rows = sorted(({**row, **_in_micros(row)} for row in rows), key=lambda row: row["time"])
-        self.times = [row["time"] for row in self.rows]
-        self.by_measure: dict[str, list[Fact]] = {}
-        for row in self.rows:
-            self.by_measure.setdefault(row["measure"], []).append(row)
-        self.times_of = {name: [row["time"] for row in rows] for name, rows in self.by_measure.items()}
-
-    def until(self, measure: str, now: int) -> list[Fact]:
-        """The rows of one measure at or before `now`."""
-        rows = self.by_measure.get(measure, [])
-        return rows[: bisect_right(self.times_of[measure], now)] if rows else rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,14 +78,15 @@ class Bedside:
         """
         ids = dict.fromkeys(each for name in names for each in self.lib.classes.get(name, (name,)))
         since = None if within_hours is None else self.now - round(within_hours * HOUR)
-        out: dict[tuple[int, str], Fact] = {}
+        out: list[tuple[int, str, Fact]] = []
         for name in ids:
-            infusion = name in self.lib.measures and self.lib.measure(name).kind == "infusion"
-            for row in self.chart.until(name, self.now):
-                stopped = row.get("text") == "absent" or (infusion and row.get("value") == 0)
-                if not stopped and (since is None or row["time"] > since):
-                    out.setdefault((row["time"], name), row)
-        return [out[key] for key in sorted(out)]
+            if name not in self.chart.by_measure:
+                continue
+            times, rows = self.chart.gifts(name, self.lib)
+            first = 0 if since is None else bisect_right(times, since)
+            last = bisect_right(times, self.now)
+            out += [(times[k], name, rows[k]) for k in range(first, last)]
+        return [row for *_, row in sorted(out, key=lambda each: each[:2])]
 
     def hours_since(self, t: int) -> float:
         """Hours from `t` to now."""
@@ -232,6 +206,8 @@ class Course:
         self.history = {scale: list(each) for scale, each in history.items()}
         self.starts = {scale: [row["start"] for row in each] for scale, each in self.history.items()}
         self.found = found or {}
+        self.carried: dict[str, list[Found]] = {}
+        self.pending: Pending | None = None
 
     @property
     def first(self) -> int:
@@ -256,11 +232,9 @@ class Course:
         told = dict(zip(known, states, strict=True))
         for now in moments:
             if now not in told:
-                yield self._known(now)
+                yield self._waiting(now) if not self.corrected else self._known(now)
                 continue
             history = {scale: self._until(scale, now) for scale in self.scales}
-            if any(not rows for rows in history.values()) and self.first <= now:
-                history = _graded(self.facts, self.scales, self.lib, now)[0]
             yield Bedside(self.patient, now, self.lib, self.chart, history, told[now], self.found)
 
     def _waits(self, now: int) -> bool:
@@ -271,9 +245,41 @@ class Course:
         return place >= 0 and now < self.unknown[place][1]
 
     def _until(self, scale: str, now: int) -> list[Found]:
-        """The rows up to now; none where the last ended before: then the record must be carried on."""
+        """The rows up to now; after the last of them nothing changes, and it is carried on."""
         rows = self.history.get(scale, [])[: bisect_right(self.starts.get(scale, []), now)]
-        return [] if rows and rows[-1]["end"] is not None and rows[-1]["end"] <= now else rows
+        if not rows or rows[-1]["end"] is None or rows[-1]["end"] > now:
+            return rows
+        if not self.carried:
+            after = max(int(each[-1]["end"] or 0) for each in self.history.values() if each)
+            self.carried = _graded(self.facts, self.scales, self.lib, after)[0]
+        beyond = self.carried.get(scale, rows)
+        return [*beyond[:-1], {**beyond[-1], "end": None if beyond[-1]["end"] is None else now + 1}]
+
+    def _waiting(self, now: int) -> Bedside:
+        """The patient at a moment at which something that had happened was not yet recorded."""
+        if self.pending is None:
+            self.pending = Pending(self.chart.rows, self.scales, self.lib, self.findings)
+        waiting = self.pending.waiting(now)
+        late = {self.chart.rows[i]["measure"] for i in waiting}
+        if late & _read_by(self.lib) or any(name in self.chart.by_measure for name in _therapies(self.lib)):
+            return self._known(now)
+        first, tail, states = self.pending.at(now, waiting)
+        newer = _split(tail, ("start", "end")).get("twin", {})
+        history = {
+            scale: [
+                *(
+                    row
+                    for row in self.history.get(scale, ())
+                    if row["end"] is not None and row["end"] < first
+                ),
+                *newer.get(scale, ()),
+            ]
+            for scale in self.scales
+        }
+        missing = set(waiting)
+        place = bisect_right(self.chart.times, now)
+        chart = Chart(row for i, row in enumerate(self.chart.rows[:place]) if i not in missing)
+        return Bedside(self.patient, now, self.lib, chart, history, states, self.found)
 
     def _known(self, now: int) -> Bedside:
         """The patient at `now` from what was recorded by then."""
@@ -307,6 +313,7 @@ def bedside(
 ) -> Bedside:
     """One patient's bedside at a moment.
 
+    >>> from datetime import timedelta
     >>> from tocsin.testing import START, patient
     >>> ill = bedside(patient("0 h teclistamab", "20 h temperature 39.0 Cel"), START + timedelta(hours=21))
     >>> ill.therapy, ill.grades["astct-2019"]["grade"], ill.hours_since(ill.doses[-1]["time"])
@@ -362,6 +369,17 @@ def _split(table: pa.Table, times: Sequence[str]) -> dict[str, dict[str, list[Fo
     return out
 
 
+@lru_cache(maxsize=8)
+def _read_by(lib: Library, scale: str = "astct-2019") -> frozenset[str]:
+    """The measures on which episodes of the answer's scale rest."""
+    return frozenset(compiled((scale,), lib).measures) | {"weight", "age"}
+
+
+@lru_cache(maxsize=8)
+def _therapies(lib: Library) -> tuple[str, ...]:
+    return tuple(lib.classes.get("therapy", ()))
+
+
 def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Half-open spans, those that touch joined, in order.
 
@@ -375,9 +393,3 @@ def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             out.append((start, stop))
     return out
-
-
-def _in_micros(row: Fact) -> dict[str, int | None]:
-    return {
-        name: None if row.get(name) is None else micros(row[name]) for name in ("time", "end", "recorded")
-    }

@@ -1,0 +1,65 @@
+"""One patient's facts in order of time, and how times are written."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tocsin.definitions.load import Library
+from tocsin.grading.live import micros
+
+Fact = Mapping[str, Any]
+#: Rows that were charted and say nothing that could be used.
+SILENT = ("unusable", "retracted")
+
+
+def moment(t: int) -> datetime:
+    """Microseconds since 1970 as a moment."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=t)
+
+
+def written(t: int | None) -> str | None:
+    """Microseconds since 1970 as ISO 8601 with Z, to the second.
+
+    >>> written(1_772_366_400_000_000)
+    '2026-03-01T12:00:00Z'
+    """
+    return None if t is None else moment(t).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Chart:
+    """One patient's facts in order of time, and by measure."""
+
+    def __init__(self, rows: Iterable[Fact]) -> None:
+        self.rows = sorted(({**row, **_in_micros(row)} for row in rows), key=lambda row: row["time"])
+        self.times = [row["time"] for row in self.rows]
+        self.by_measure: dict[str, list[Fact]] = {}
+        for row in self.rows:
+            self.by_measure.setdefault(row["measure"], []).append(row)
+        self.times_of = {name: [row["time"] for row in rows] for name, rows in self.by_measure.items()}
+
+        self._gifts: dict[str, tuple[list[int], list[Fact]]] = {}
+
+    def gifts(self, name: str, lib: Library) -> tuple[list[int], list[Fact]]:
+        """When a drug was given, and the rows: one an instant, without stops and absences."""
+        if name not in self._gifts:
+            infusion = name in lib.measures and lib.measure(name).kind == "infusion"
+            found: dict[int, Fact] = {}
+            for row in self.by_measure.get(name, ()):
+                if row.get("text") != "absent" and not (infusion and row.get("value") == 0):
+                    found.setdefault(int(row["time"]), row)
+            self._gifts[name] = list(found), list(found.values())
+        return self._gifts[name]
+
+    def until(self, measure: str, now: int) -> list[Fact]:
+        """The rows of one measure at or before `now`."""
+        rows = self.by_measure.get(measure, [])
+        return rows[: bisect_right(self.times_of[measure], now)] if rows else rows
+
+
+def _in_micros(row: Fact) -> dict[str, int | None]:
+    return {
+        name: None if row.get(name) is None else micros(row[name]) for name in ("time", "end", "recorded")
+    }
