@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bedsides import LIB, bed, calm, one, z
+from moments_of_care import LIB, bed, calm, one, z
 from tocsin.definitions.load import Library
 from tocsin.definitions.schema import DefinitionError
 from tocsin.definitions.workup import events, markers, workups

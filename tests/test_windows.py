@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bedsides import LIB, bed, z
+from moments_of_care import LIB, bed, z
 from tocsin.definitions.load import Library
 from tocsin.definitions.monitoring import COUNTRIES
 from tocsin.definitions.monitoring import windows as rules
