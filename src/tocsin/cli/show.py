@@ -61,22 +61,47 @@ def cite_command(keys: Sequence[str], bibtex: bool) -> None:
 
 
 @click.command("list")
-@click.argument("shelf", type=click.Choice(["scales", "findings", *SHELVES, "episodes"]))
+@click.argument("shelf", type=click.Choice(["scales", "findings", *SHELVES, "episodes", "scores"]))
 @definitions_option
+@click.option(
+    "--not-implemented", is_flag=True, help="Scores that are not calculated, each with the reason."
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON lines, also on a terminal.")
-def list_command(shelf: str, folders: Sequence[Path], as_json: bool) -> None:
+def list_command(shelf: str, folders: Sequence[Path], not_implemented: bool, as_json: bool) -> None:
     """List a shelf of definitions.
 
     \b
     Example:
         tocsin list scales
     """
+    if not_implemented and shelf != "scores":
+        raise click.UsageError("--not-implemented is of scores: tocsin list scores --not-implemented")
+    if not_implemented:
+        _list_refused(library(tuple(folders)), as_json or not is_terminal())
+        return
     rows = [(thing.id, thing.title, thing.status) for thing in _things(library(tuple(folders)), shelf)]
     if as_json or not is_terminal():
         for name, title, status in rows:
             click.echo(orjson.dumps({"id": name, "title": title, "status": status}).decode())
     else:
         show(("id", "title", "status"), rows)
+
+
+def _list_refused(lib: Library, as_json: bool) -> None:
+    """Scores people ask for that are not calculated: why, and what is missing."""
+    from tocsin.definitions.score import score_definition, score_names
+
+    refused = [score_definition(name, lib) for name in score_names(lib, implemented=False)]
+    if not as_json:
+        rows = [(each.id, each.title, each.reason, ", ".join(each.source)) for each in refused]
+        show(("id", "title", "not calculated because", "source"), rows)
+        return
+    for each in refused:
+        said = {
+            "id": each.id, "title": each.title, "status": each.status, "reason": each.reason,
+            "missing": list(each.missing), "source": list(each.source), "note": each.reading,
+        }  # fmt: skip
+        click.echo(orjson.dumps(said).decode())
 
 
 class _Listed(Protocol):
@@ -91,6 +116,11 @@ class _Listed(Protocol):
 
 
 def _things(lib: Library, shelf: str) -> Iterator[_Listed]:
+    if shelf == "scores":
+        from tocsin.definitions.score import score_definition, score_names
+
+        yield from (score_definition(name, lib) for name in score_names(lib))
+        return
     for name in sorted(lib.files(shelf)):
         if shelf == "scales":
             yield lib.scale(name)

@@ -7,6 +7,7 @@ from typing import Any
 
 _HOMES = {
     "score": "answer",
+    "scores": "answer",
     "over_time": "answer",
     "table": "answer",
     "Value": "value",

@@ -168,7 +168,9 @@ def _of(
         (value,) = course.values([now])
     else:
         before, value = course.values([now - round(definition.trend_hours * HOUR), now])
-        value = replace(value, log2_change=change(value, before))
+        value = replace(
+            value, log2_change=change(value, before), log2_change_hours=definition.trend_hours
+        )
     beside = tuple(
         each for other in definition.beside for each in Course(_calculated(other, lib), record).values([now])
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from math import inf, log2
 
@@ -15,7 +15,7 @@ from tocsin.definitions.workup import Marker, markers
 from tocsin.grading.moments import Findings, findings_of
 from tocsin.grading.opcodes import HOUR
 from tocsin.scores.feeds import Cut
-from tocsin.scores.items import Asked, item_feed
+from tocsin.scores.items import Asked, Ground, item_feed
 from tocsin.scores.performance import positive_predictive_value, probability
 from tocsin.scores.record import Record
 from tocsin.scores.total import total
@@ -48,7 +48,11 @@ class Course:
         lib = record.lib
         self.timing = timing(lib)
         self.findings = asked_findings(score.id, lib)
-        self.feeds = [item_feed(item, record, self.course, cut) for item in score.items]
+        waits = {} if self.findings is None else {
+            name: self.findings.waiting(name) for name in score.findings
+        }
+        ground = Ground(record, self.course, cut, waits)
+        self.feeds = [item_feed(item, ground) for item in score.items]
         self.markers = [Masked(marker, record) for marker in _markers(score, lib)]
         self.lymphodepletion = record.given(self.timing.lymphodepletion)
 
@@ -147,7 +151,8 @@ class Course:
         notes += self._predictive(low)
         notes += score.cautions
         notes += [score.attribution] if score.attribution else []
-        missing = tuple(dict.fromkeys(name for item in items for name in item.missing))
+        settled = low is not None and low == high  # a rule may be, whatever its later steps would say
+        missing = () if settled else tuple(dict.fromkeys(name for item in items for name in item.missing))
         if low is None and not missing:
             missing = tuple(
                 item.id for item, rule in zip(items, score.items, strict=True)
@@ -279,5 +284,3 @@ def window_cut(record: Record, window: ScoreWindow, times: Timing, until: int) -
         return None
     return Cut(anchor + window.from_hours * HOUR, anchor + window.to_hours * HOUR)
 
-
-Maker = Callable[[Score, Record], Course]

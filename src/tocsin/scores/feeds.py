@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from math import inf
 from typing import Protocol
 
-from tocsin.definitions.load import Library
 from tocsin.definitions.score_item import Reads
 from tocsin.grading.opcodes import HOUR
 from tocsin.scores.record import Fact, Reading, Record
@@ -241,10 +240,8 @@ class SinceDose:
 class Charted:
     """Whether something was given, felt or is so: yes, no or not known at ascending moments."""
 
-    def __init__(
-        self, names: Sequence[str], record: Record, hours: float | None, if_missing: str, lib: Library
-    ) -> None:
-        self.ids = [each for name in names for each in lib.classes.get(name, (name,))]
+    def __init__(self, names: Sequence[str], record: Record, hours: float | None, if_missing: str) -> None:
+        self.ids = [each for name in names for each in record.lib.classes.get(name, (name,))]
         self.rows = sorted((row for name in self.ids for row in record.of(name)), key=lambda row: row["time"])
         self.hours, self.if_missing = hours, if_missing
         self.n = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -23,24 +23,30 @@ class Asked:
     states: Mapping[str, int]
 
 
-def item_feed(
-    item: ScoreItem, record: Record, course: Callable[[int], int | None], cut: Cut | None
-) -> ItemFeed:
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What items stand on: the record, the dose it counts from, the window, what each finding reads."""
+
+    record: Record
+    course: Callable[[int], int | None]
+    cut: Cut | None
+    waits: Mapping[str, tuple[str, ...]]
+
+
+def item_feed(item: ScoreItem, ground: Ground) -> ItemFeed:
     """The item over one patient's record."""
     kinds = {"value": Number, "bands": Banded, "count_of": Counted, "first_of": Ladder, "worst_of": Worst}
-    return kinds[item.form](item, record, course, cut)
+    return kinds[item.form](item, ground)
 
 
 class ItemFeed:
     """An item over time; asked at ascending moments."""
 
-    def __init__(
-        self, item: ScoreItem, record: Record, course: Callable[[int], int | None], cut: Cut | None
-    ) -> None:
-        self.item, self.record = item, record
-        self.feed = feed(item.reads, record, course, cut) if item.reads else None
-        self.conditions = [Test(each, record, course, cut) for each in item.conditions]
-        self.parts = [item_feed(part, record, course, cut) for part in item.parts]
+    def __init__(self, item: ScoreItem, ground: Ground) -> None:
+        self.item, self.ground = item, ground
+        self.feed = feed(item.reads, ground.record, ground.course, ground.cut) if item.reads else None
+        self.conditions = [Test(each, ground) for each in item.conditions]
+        self.parts = [item_feed(part, ground) for part in item.parts]
 
     def at(self, asked: Asked) -> Item:
         """What the item is worth at a moment."""
@@ -96,7 +102,8 @@ class Banded(ItemFeed):
             rows = [band for band in rows if band.words or band.span.meets(seen.low, seen.high)]
         points = [band.points for band in rows]
         missing = self.item.reads.every if not seen.known or seen.low != seen.high else ()
-        missing += (self.item.depends_on,) if self.item.depends_on and state == UNKNOWN else ()
+        if self.item.depends_on and state == UNKNOWN:
+            missing += self.ground.waits[self.item.depends_on]
         return self._item(min(points), max(points), inputs, missing)
 
 
@@ -149,21 +156,22 @@ class Worst(ItemFeed):
 class Test:
     """One condition over time."""
 
-    def __init__(
-        self, condition: Condition, record: Record, course: Callable[[int], int | None], cut: Cut | None
-    ) -> None:
-        self.condition, self.record = condition, record
-        self.feed: Feed | None = feed(condition.reads, record, course, cut) if condition.reads else None
-        self.charted = (
-            Charted(condition.charted, record, condition.within_hours, condition.if_missing, record.lib)
-            if condition.charted
-            else None
-        )
+    def __init__(self, condition: Condition, ground: Ground) -> None:
+        self.condition, self.ground = condition, ground
+        self.feed: Feed | None = None
+        self.charted: Charted | None = None
+        if condition.reads:
+            self.feed = feed(condition.reads, ground.record, ground.course, ground.cut)
+        if condition.charted:
+            self.charted = Charted(
+                condition.charted, ground.record, condition.within_hours, condition.if_missing
+            )
 
     def at(self, asked: Asked) -> tuple[int, tuple[Input, ...], tuple[str, ...]]:
         """Yes, not known or no; the rows that say so; what would settle it."""
         if self.condition.finding:
-            return asked.states[self.condition.finding], (), (self.condition.finding,)
+            waits = self.ground.waits[self.condition.finding]
+            return asked.states[self.condition.finding], self._latest(waits, asked.now), waits
         if self.charted is not None:
             state, row = self.charted.at(asked.now)
             return state, () if row is None else (plain_input(row, asked.now),), self.condition.charted
@@ -172,6 +180,17 @@ class Test:
         seen = self.feed.at(asked.now)
         inputs = inputs_of(seen, self.condition.reads, asked.now)
         return self._state(seen), inputs, self.condition.reads.every
+
+    def _latest(self, measures: Sequence[str], now: int) -> tuple[Input, ...]:
+        """The latest row of each measure a finding reads, as far as one still stands."""
+        record = self.ground.record
+        found = []
+        for name in measures:
+            hold = record.lib.measure(name).hold_hours
+            row = record.latest(name, now)
+            if row is not None and (hold is None or now - row["time"] < hold * HOUR):
+                found.append(plain_input(row, now))
+        return tuple(found)
 
     def _state(self, seen: Seen) -> int:
         if seen.reading is None and self.condition.if_missing == "no":

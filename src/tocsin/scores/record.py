@@ -62,6 +62,12 @@ class Record:
         """The rows of one measure."""
         return self.by_measure.get(measure, ())
 
+    def latest(self, measure: str, now: int) -> Fact | None:
+        """The last row of a measure by then."""
+        rows = self.of(measure)
+        n = bisect_right(rows, now, key=lambda row: row["time"])
+        return rows[n - 1] if n else None
+
     def given(self, names: Iterable[str]) -> list[int]:
         """When these drugs or therapies (ids or classes) were given, in order."""
         ids = dict.fromkeys(each for name in names for each in self.lib.classes.get(name, (name,)))

@@ -60,7 +60,8 @@ class Value:
     number can be given. `band` is a published label that holds for the whole range. `window` is the time, of
     those at which scores were derived, that the moment lies in. `population`: `matches`, `differs` or
     `unknown`.
-    `beside` are scores to be read together with this one.
+    `log2_change` is that of the last `log2_change_hours`. `beside` are scores to be read together with this
+    one.
     """
 
     patient: str
@@ -83,6 +84,7 @@ class Value:
     population: str = "unknown"
     log2: bool = False
     log2_change: float | None = None
+    log2_change_hours: float | None = None
     evidence: str = ""
     source: tuple[str, ...] = ()
     beside: tuple[Value, ...] = ()
