@@ -322,8 +322,7 @@ def test_a_file_that_cannot_be_trusted_is_refused_with_the_fix(tmp_path, shelf, 
     (tmp_path / shelf).mkdir()
     (tmp_path / shelf / f"{name}.toml").write_text(text.replace(old, new), "utf-8")
     with pytest.raises(DefinitionError, match=says):
-        for read_shelf in (workups, events, markers):
-            read_shelf(Library((tmp_path,)))
+        [read(Library((tmp_path,))) for read in (workups, events, markers)]
 
 
 def test_a_site_changes_an_interval_with_a_file_of_its_own(tmp_path):

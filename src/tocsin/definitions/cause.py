@@ -52,8 +52,8 @@ class Change:
 class Cause:
     """One cause or risk factor.
 
-    `stated_by` are conditions and therapies a person charts; `in_window` = the doses of `therapies` speak for
-    it while their product's window stands, and against it once all have closed.
+    `stated_by` are conditions and therapies a person charts; the doses of `therapies` speak for it while their
+    product's window stands, and against it once all have closed. `possible_after` names events.
     """
 
     id: str
@@ -64,6 +64,7 @@ class Cause:
     therapies: tuple[str, ...]
     likely_when: tuple[str, ...]
     possible_when: tuple[str, ...]
+    possible_after: tuple[str, ...]
     against_when: tuple[str, ...]
     separate_by: tuple[Separation, ...]
     changes: tuple[Change, ...]
@@ -91,10 +92,14 @@ def causes(lib: Library) -> tuple[Cause, ...]:
 def _cause(path: Path, lib: Library) -> Cause:
     table = parse(path)
     words = (
-        *COMMON, "kind", "timing", "stated_by", "therapies", "likely_when", "possible_when", "against_when",
-        "test", "change",
+        *COMMON, "kind", "timing", "stated_by", "therapies", "likely_when", "possible_when",
+        "possible_after", "against_when", "test", "change",
     )  # fmt: skip
     reader = Reader(table, str(path), words)
+    for event in reader.names("possible_after"):
+        if event not in lib.files("events"):
+            near_miss = near(event, lib.files("events"))
+            raise reader.fail("possible_after", f"names `{event}`{near_miss}", "a file of the shelf events")
     if "change" not in table:
         raise reader.fail("change", "is missing", "say what the cause changes: [[change]]")
     return Cause(
@@ -106,6 +111,7 @@ def _cause(path: Path, lib: Library) -> Cause:
         therapies=measures_or_classes(reader, "therapies", lib),
         likely_when=reader.names("likely_when"),
         possible_when=reader.names("possible_when"),
+        possible_after=reader.names("possible_after"),
         against_when=reader.names("against_when"),
         separate_by=tuple(_separation(item, reader, lib) for item in table.get("test", ())),
         changes=tuple(_change(item, reader, lib) for item in table["change"]),

@@ -12,11 +12,12 @@ from tocsin.definitions.dose import dose_rule
 from tocsin.definitions.load import Library
 from tocsin.definitions.schema import DefinitionError, Finding, near
 from tocsin.definitions.shared import resting_on
+from tocsin.definitions.workup import events
 from tocsin.grading.moments import findings_of
 from tocsin.guidance import actions
 from tocsin.guidance.bedside import NO, SILENT, UNKNOWN, YES, Bedside, Fact, written
 from tocsin.guidance.doses import Dose, dose_at
-from tocsin.guidance.happenings import window_end
+from tocsin.guidance.happenings import latest, window_end
 
 Said = dict[str, Any]
 FILES = (
@@ -86,10 +87,12 @@ def _standing(bed: Bedside, cause: Cause) -> tuple[str | None, list[str], list[s
         return "likely", [*said, *(words[name] for name in likely[YES])], unknown, []
     if against[YES]:
         return "against", [words[name] for name in against[YES]], [], []
-    if possible[YES]:
-        return "possible", [*said, *(words[name] for name in possible[YES])], unknown, []
-    row = bed.grades.get(bed.scale)
-    if unknown and (row is None or row["up_to"] > 0):
+    after = {name: t for name in cause.possible_after if (t := latest(bed, name)) is not None}
+    if possible[YES] or after:
+        happened = [f"{events(bed.lib)[name].title} at {written(t)}" for name, t in after.items()]
+        because = [*said, *happened, *(words[name] for name in possible[YES])]
+        return "possible", list(dict.fromkeys(because)), unknown, []
+    if unknown:
         return "not known", [f"not known: {words[name]}" for name in unknown], unknown, []
     return None, [], [], []
 
@@ -120,13 +123,13 @@ def present(bed: Bedside, name: str) -> Fact | None:
     ]  # fmt: skip
     if not rows:
         return None
-    latest = max(rows, key=lambda row: (row["time"], row.get("text") == "absent"))
+    newest = max(rows, key=lambda row: (row["time"], row.get("text") == "absent"))
     if measure is not None and measure.shelf == "therapies":
-        end = window_end(bed, latest)
-        return None if end is not None and bed.now >= end else latest
-    if latest.get("text") == "absent" or (measure is not None and latest.get("text") in measure.words[:1]):
+        end = window_end(bed, newest)
+        return None if end is not None and bed.now >= end else newest
+    if newest.get("text") == "absent" or (measure is not None and newest.get("text") in measure.words[:1]):
         return None
-    return None if latest.get("end") is not None and latest["end"] <= bed.now else latest
+    return None if newest.get("end") is not None and newest["end"] <= bed.now else newest
 
 
 def _separation(bed: Bedside, each: Separation) -> Said:

@@ -26,14 +26,20 @@ def happenings(bed: Bedside) -> dict[str, int]:
     """
     since = course(bed)[0]["time"] if bed.therapy else None
     found: dict[str, int] = {}
-    for name, event in events(bed.lib).items():
-        earliest = bed.now - round(event.stands_hours * HOUR)
-        for t in reversed(FORMS[event.form](bed, event)):
-            if t <= bed.now:
-                if t > earliest and (since is None or t >= since):
-                    found[name] = t
-                break
+    for name in events(bed.lib):
+        t = latest(bed, name)
+        if t is not None and (since is None or t >= since):
+            found[name] = t
     return found
+
+
+def latest(bed: Bedside, name: str) -> int | None:
+    """When an event last happened, before a dose or after; None where it no longer stands."""
+    event = events(bed.lib)[name]
+    for t in reversed(FORMS[event.form](bed, event)):
+        if t <= bed.now:
+            return t if t > bed.now - round(event.stands_hours * HOUR) else None
+    return None
 
 
 def course(bed: Bedside, therapy: str | None = None) -> Sequence[Fact]:
