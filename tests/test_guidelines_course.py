@@ -293,3 +293,20 @@ def test_one_guideline_alone_disagrees_with_nobody():
 def test_nobody_disagrees_about_a_well_patient():
     here = bed(ill(1), 39)
     assert disagreements(here, actions.actions(here, NAMES), NAMES) == []
+
+
+def test_a_guideline_that_says_nothing_of_growth_factors_takes_no_position_on_them():
+    found = topic(ill(1), 41, "growth-factors")
+    assert set(found) == {"asco-2021", "nccn-2026", "ebmt-eha-2022", "nccn-derived"}
+    assert found["ebmt-eha-2022"]["says"] == "avoid GM-CSF"
+
+
+def test_what_is_from_memory_does_not_name_a_page():
+    said = one(ill(4), 41, "asco-2021", "mechanical ventilation")
+    assert (said["source"], said["locator"], said["status"]) == (["memory"], "from memory", "memory")
+
+
+@pytest.mark.parametrize("grade", [2, 3, 4])
+def test_a_grade_whose_page_was_not_seen_says_so(grade):
+    said = one(ill(grade, age=8, kg=25), 41, "cartox-2018-paediatric", "its steps for grades 2 to 4")
+    assert said["action"] == "review"

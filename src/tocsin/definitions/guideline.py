@@ -273,6 +273,9 @@ def _grades(reader: Reader) -> tuple[int, ...]:
 def _cited(reader: Reader, head: Reader) -> tuple[tuple[str, ...], str, str]:
     source = reader.names("source") or head.names("source")
     status = reader.choice("status", STATUS_WORDS, head.choice("status", STATUS_WORDS))
+    locator = head.text("locator")
     if source == ("memory",):
         status = "memory"
-    return source, reader.text("locator", head.text("locator")), status
+        if reader.names("source"):  # the file's page is not where this was read
+            locator = "from memory"
+    return source, reader.text("locator", locator), status

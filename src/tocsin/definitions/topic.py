@@ -29,7 +29,10 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A matter on which guidelines differ: the kinds of action compared, and positions told as such."""
+    """A matter on which guidelines differ: the kinds of action compared, and positions told as such.
+
+    `silence_counts`: whether a guideline in which nothing of the kind was found is shown among the positions.
+    """
 
     id: str
     title: str
@@ -37,6 +40,7 @@ class Topic:
     grades: tuple[int, ...]
     classes: tuple[str, ...]
     positions: tuple[Position, ...]
+    silence_counts: bool
     source: tuple[str, ...]
     locator: str
     status: str
@@ -50,7 +54,7 @@ def topics(lib: Library) -> tuple[Topic, ...]:
 
 def _read(path: Any, lib: Library) -> Topic:
     table = parse(path)
-    reader = Reader(table, str(path), (*COMMON, "kinds", "grades", "classes", "position"))
+    reader = Reader(table, str(path), (*COMMON, "kinds", "grades", "classes", "silent_left_out", "position"))
     status = reader.choice("status", STATUS_WORDS)
     kinds = reader.names("kinds")
     for kind in kinds:
@@ -66,6 +70,7 @@ def _read(path: Any, lib: Library) -> Topic:
         tuple(grades),
         reader.names("classes"),
         tuple(_position(item, str(path), status) for item in table.get("position", ())),
+        not reader.flag("silent_left_out"),
         reader.names("source"),
         reader.text("locator"),
         status,

@@ -12,13 +12,15 @@ from tocsin.guidance.whom import fitting
 Said = dict[str, Any]
 #: What is no guideline of its own and takes no position.
 GENERAL = ("level-of-care", "refractory", "nci-2016")
-STRENGTH = {"give": "", "consider": "consider: ", "may": "may: ", "avoid": "avoid: "}
+#: Texts of what to avoid say so themselves.
+STRENGTH = {"give": "", "consider": "consider: ", "may": "may: ", "avoid": ""}
 
 
 def disagreements(bed: Bedside, actions: Sequence[Said], names: Sequence[str]) -> list[Said]:
     """What the guidelines in force say differently at this moment, and what is known to be disputed.
 
-    A guideline that asks for nothing of the kind at its grade is a position too.
+    A guideline in which nothing of the kind was found for its grade is a position too, unless the topic says
+    that silence is none.
     """
     out: list[Said] = []
     asked = [item for item, *_ in fitting(bed, names) if item.id not in GENERAL]
@@ -69,6 +71,8 @@ def _compared(topic: Topic, names: Sequence[str], actions: Sequence[Said]) -> li
     for action in actions:
         if action["guideline"] in said and action["action"] in topic.kinds:
             said[action["guideline"]].append(action)
+    if not topic.silence_counts:
+        said = {name: each for name, each in said.items() if each}
     if len({_signature(each) for each in said.values()}) < 2:
         return []
     return [
