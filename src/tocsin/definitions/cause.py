@@ -52,8 +52,8 @@ class Change:
 class Cause:
     """One cause or risk factor.
 
-    `stated_by` are conditions and therapies a person charts; the doses of `therapies` speak for it while their
-    product's window stands, and against it once all have closed. `possible_after` names events.
+    `stated_by` are conditions and therapies a person charts; the doses of `therapies` speak for it while
+    their product's window stands, and against it once all have closed. `possible_after` names events.
     """
 
     id: str
