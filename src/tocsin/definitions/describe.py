@@ -239,6 +239,23 @@ def _measure(measure: Measure, cite: Cite) -> Iterator[str]:
                 said = ", ".join(value) if isinstance(value, list) else f"{value}"
                 yield f"- {key.replace('_', ' ')}: {said}"
         yield from (f"- Source: {cite(key)}" for key in item.get("source", ()))
+    yield from _asked(measure)
+
+
+def _asked(measure: Measure) -> Iterator[str]:
+    """What a therapy's label and guideline ask for by grade, when a dose is late, and of other drugs."""
+    steps = measure.raw.get("step", ())
+    if steps:
+        yield from ("", "## By grade", "")
+    for item in steps:
+        grades, who = ", ".join(map(str, item["grades"])), item.get("guideline", "label")
+        memory = ", from memory" if item["status"] == "memory" else ""
+        yield f"- {grades} ({who}{memory}): {item['text']} (`{item['action']}`)"
+    for item in (*measure.raw.get("missed", ()), *measure.raw.get("dose_limit", ())):
+        memory = " (from memory)" if item["status"] == "memory" else ""
+        drug = f"`{item['drug']}`, " if "drug" in item else ""
+        country = f"{item['country']}: " if "country" in item else ""
+        yield f"- {country}{drug}{item.get('text', item.get('says'))}{memory}"
 
 
 def _properties(measure: Measure) -> Iterator[tuple[str, str]]:

@@ -1,10 +1,14 @@
-"""Reads the shelf `doses`: how much of a drug, how often, what limits it. One file a drug, several rules."""
+"""Reads the shelf `doses`: how much of a drug, how often, what limits it. One file a drug, several rules.
+
+A site's own file of a drug adds to the built-in one: its limits hold beside those of the label, never in
+their place, and its rules need ids of their own.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +27,11 @@ STATUS_WORDS = (*STATUSES, "memory")
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What a dose may not exceed: a gap in hours, a number of doses in a window, or an amount in the unit."""
+    """What a dose may not exceed: a gap in hours, a number of doses in a window, or an amount in the unit.
+
+    With a `country` it is of that country's label only: where it alone binds, and the country is not known,
+    whether a dose is allowed is not known.
+    """
 
     origin: str
     says: str
@@ -33,6 +41,7 @@ class Limit:
     max_dose: float | None = None
     source: tuple[str, ...] = ()
     status: str = "draft"
+    country: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,8 @@ class DoseRule:
     course: tuple[Step, ...]
     limits: tuple[Limit, ...]
     round_to: float | None
+    vials: tuple[float, ...]
+    vial_percent: float
     source: tuple[str, ...]
     locator: str
     status: str
@@ -112,6 +123,8 @@ RULE_WORDS = (
     "once",
     "course",
     "round_to",
+    "vials",
+    "vial_percent",
     "source",
     "locator",
     "status",
@@ -138,6 +151,7 @@ LIMIT_WORDS = (
     "source",
     "status",
     "reading",
+    "country",
     "drug",
 )
 
@@ -155,6 +169,7 @@ def read_limit(table: Mapping[str, Any], where: str, origin: str = "label") -> L
         reader.number("max_dose"),
         reader.names("source"),
         reader.choice("status", STATUS_WORDS, "draft"),
+        reader.text("country", ""),
     )
     if (limit.max_doses is None) != (limit.within_hours is None):
         raise reader.fail(
@@ -174,14 +189,28 @@ def dose_rules(lib: Library) -> Mapping[str, DoseRule]:
     12.0
     """
     found: dict[str, DoseRule] = {}
-    for path in lib.files("doses").values():
-        if path.stem == "weight":
-            continue
-        for rule in _read(path, lib):
-            if rule.id in found:
-                raise DefinitionError(f"{path}: dose rule `{rule.id}` is already defined\n  fix: rename one")
-            found[rule.id] = rule
-    return found
+    limits: dict[str, tuple[Limit, ...]] = {}
+    hashes: dict[str, str] = {}
+    for folder in lib.folders:
+        origin = "label" if folder == lib.folders[0] else "site"
+        for path in sorted((folder / "doses").glob("*.toml")):
+            if path.stem == "weight":
+                continue
+            drug, own, rules = _read(path, lib, origin)
+            limits[drug] = (*limits.get(drug, ()), *own)
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            hashes[drug] = hashlib.sha256((hashes.get(drug, "") + digest).encode()).hexdigest()
+            for rule in rules:
+                if rule.id in found:
+                    raise DefinitionError(
+                        f"{path}: dose rule `{rule.id}` is already defined\n"
+                        "  why: whoever names it would get one of two doses\n"
+                        "  fix: give it another id; a `[[limit]]` alone needs no rule"
+                    )
+                found[rule.id] = rule
+    return {
+        name: replace(rule, limits=limits[rule.drug], hash=hashes[rule.drug]) for name, rule in found.items()
+    }
 
 
 def dose_rule(name: str, lib: Library) -> DoseRule:
@@ -203,47 +232,53 @@ def weight_rule(lib: Library) -> WeightRule:
     return WeightRule(percent, hours, reader.names("source"), reader.prose())
 
 
-def _read(path: Path, lib: Library) -> list[DoseRule]:
+def _read(path: Path, lib: Library, origin: str) -> tuple[str, tuple[Limit, ...], list[DoseRule]]:
+    """The drug of a file, its limits and its rules (whose limits and hash are still to be filled in)."""
     table = parse(path)
     head = Reader(table, str(path), (*COMMON, "drug", "limit", "rule"))
     drug = head.text("drug", path.stem)
     lib.measure(drug)
     limits = tuple(
-        read_limit(item, f"{path}, limit {i + 1}") for i, item in enumerate(table.get("limit", ()))
+        read_limit(item, f"{path}, limit {i + 1}", origin) for i, item in enumerate(table.get("limit", ()))
     )
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    rules = []
-    for item in table.get("rule", ()):
-        reader = Reader(item, f"{path}, rule `{item.get('id', '?')}`", RULE_WORDS)
-        where = reader.where
-        every = item.get("every_hours", [])
-        bands = tuple(_band(band, f"{where}, band {i + 1}") for i, band in enumerate(item.get("band", ())))
-        if not bands:
-            raise reader.fail("band", "is missing", "band = [{ fixed = 10 }]")
-        rules.append(
-            DoseRule(
-                reader.text("id"),
-                drug,
-                reader.text("title"),
-                reader.text("unit", "mg"),
-                reader.text("route", ""),
-                bands,
-                tuple(float(each) for each in (every if isinstance(every, list) else [every])),
-                reader.hours("over_hours"),
-                reader.flag("once"),
-                tuple(_step(step, where) for step in item.get("course", ())),
-                limits,
-                reader.number("round_to"),
-                reader.names("source") or head.names("source"),
-                reader.text("locator", head.text("locator", "")),
-                reader.choice("status", STATUS_WORDS, head.choice("status", STATUSES)),
-                " ".join(text for text in (head.prose(), reader.prose()) if text),
-                digest,
-            )
-        )
-    if not rules:
-        raise head.fail("rule", "is missing", "a file of doses needs at least one [[rule]]")
-    return rules
+    rules = [_rule(item, path, drug, head) for item in table.get("rule", ())]
+    if not rules and (origin == "label" or not limits):
+        raise head.fail("rule", "is missing", "a file of doses needs a [[rule]], or a site's a [[limit]]")
+    return drug, limits, rules
+
+
+def _rule(item: Mapping[str, Any], path: Path, drug: str, head: Reader) -> DoseRule:
+    reader = Reader(item, f"{path}, rule `{item.get('id', '?')}`", RULE_WORDS)
+    where = reader.where
+    every = item.get("every_hours", [])
+    bands = tuple(_band(band, f"{where}, band {i + 1}") for i, band in enumerate(item.get("band", ())))
+    if not bands:
+        raise reader.fail("band", "is missing", "band = [{ fixed = 10 }]")
+    vials = tuple(sorted(float(each) for each in item.get("vials", ())))
+    percent = reader.number("vial_percent")
+    if bool(vials) != (percent is not None) or any(vial <= 0 for vial in vials):
+        raise reader.fail("vials", "and `vial_percent` belong together", "vials = [80], vial_percent = 10")
+    return DoseRule(
+        id=reader.text("id"),
+        drug=drug,
+        title=reader.text("title"),
+        unit=reader.text("unit", "mg"),
+        route=reader.text("route", ""),
+        bands=bands,
+        every_hours=tuple(float(each) for each in (every if isinstance(every, list) else [every])),
+        over_hours=reader.hours("over_hours"),
+        once=reader.flag("once"),
+        course=tuple(_step(step, where) for step in item.get("course", ())),
+        limits=(),
+        round_to=reader.number("round_to"),
+        vials=vials,
+        vial_percent=percent or 0.0,
+        source=reader.names("source") or head.names("source"),
+        locator=reader.text("locator", head.text("locator", "")),
+        status=reader.choice("status", STATUS_WORDS, head.choice("status", STATUSES)),
+        reading=" ".join(text for text in (head.prose(), reader.prose()) if text),
+        hash="",
+    )
 
 
 def _band(table: Mapping[str, Any], where: str) -> Band:

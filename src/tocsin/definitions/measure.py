@@ -51,6 +51,8 @@ MEASURE_WORDS = [
     "label_note",
     "step",
     "clock",
+    "missed",
+    "dose_limit",
     "derive",
     "plain",
     "example",

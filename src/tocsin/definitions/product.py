@@ -1,4 +1,4 @@
-"""Reads what a therapy's own label asks for at each grade: the tables `step` and `clock` of its file."""
+"""Reads what a therapy's label asks for: the tables `step`, `clock`, `missed`, `dose_limit` of its file."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tocsin.definitions.dose import STATUS_WORDS, dose_rule
+from tocsin.definitions.dose import STATUS_WORDS, Limit, dose_rule, read_limit
 from tocsin.definitions.guideline import KINDS, STRENGTHS, Clock, read_clock
 from tocsin.definitions.reader import Reader
 
 if TYPE_CHECKING:
     from tocsin.definitions.load import Library
 
-#: What is done with the therapy itself.
+#: What is done with the therapy itself, from the mildest to the strictest.
 PRODUCT_ACTIONS = (
     "continue",
     "slow_infusion",
@@ -29,6 +29,8 @@ PRODUCT_ACTIONS = (
     "cancel_second_split_dose",
     "discontinue_permanently",
 )
+#: What stands until the next dose, also while the grade falls: it goes by the highest grade reached.
+LASTING = ("postpone_second_split_dose", "cancel_second_split_dose", "discontinue_permanently")
 STEP_WORDS = (
     "grades",
     "action",
@@ -76,6 +78,26 @@ class Step:
     locator: str
     status: str
 
+    @property
+    def lasting(self) -> bool:
+        """Whether it goes by the highest grade reached, not by the grade of now."""
+        return self.next or self.clear_hours is not None or self.action in LASTING
+
+
+MISSED_WORDS = ("after_dose", "over_days", "text", "source", "locator", "status", "reading")
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """What follows when the next dose comes more than `over_days` after one of these (none named = any)."""
+
+    after_dose: tuple[int, ...]
+    over_days: float
+    text: str
+    source: tuple[str, ...]
+    locator: str
+    status: str
+
 
 @dataclass(frozen=True, slots=True)
 class Product:
@@ -86,6 +108,8 @@ class Product:
     note: str
     steps: tuple[Step, ...]
     clocks: tuple[Clock, ...]
+    missed: tuple[Missed, ...] = ()
+    limits: tuple[tuple[str, Limit], ...] = ()
 
 
 @lru_cache(maxsize=64)
@@ -118,6 +142,34 @@ def product(therapy: str, lib: Library) -> Product:
             read_clock(item, f"{where}, clock {i + 1}", head, lib)
             for i, item in enumerate(table.get("clock", ()))
         ),
+        tuple(_missed(item, f"{where}, missed {i + 1}") for i, item in enumerate(table.get("missed", ()))),
+        tuple(
+            _limit(item, f"{where}, dose_limit {i + 1}", lib)
+            for i, item in enumerate(table.get("dose_limit", ()))
+        ),
+    )
+
+
+def _limit(item: Mapping[str, Any], where: str, lib: Library) -> tuple[str, Limit]:
+    drug = Reader({"drug": item.get("drug")}, where, ("drug",)).text("drug")
+    lib.measure(drug)
+    return drug, read_limit(item, where)
+
+
+def _missed(item: Mapping[str, Any], where: str) -> Missed:
+    reader = Reader(item, where, MISSED_WORDS)
+    days, after = reader.hours("over_days"), item.get("after_dose", [])
+    if days is None:
+        raise reader.fail("over_days", "is missing", "over_days = 7")
+    if not isinstance(after, list) or not all(isinstance(each, int) and each > 0 for each in after):
+        raise reader.fail("after_dose", f"is {after!r}", "after_dose = [1, 2]")
+    return Missed(
+        tuple(after),
+        days,
+        reader.text("text"),
+        reader.names("source"),
+        reader.text("locator"),
+        reader.choice("status", STATUS_WORDS),
     )
 
 

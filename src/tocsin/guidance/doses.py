@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from tocsin.definitions.dose import Band, DoseRule, Limit, dose_rule, weight_rule
 from tocsin.definitions.load import Library
+from tocsin.definitions.product import product
 from tocsin.grading.opcodes import HOUR
-from tocsin.guidance.bedside import SILENT, Bedside, written
+from tocsin.guidance.bedside import NEVER, SILENT, Bedside, written
 
 #: One earlier dose: when (microseconds) and how much, None where the amount was not charted.
 Earlier = tuple[int, float | None]
@@ -36,6 +38,8 @@ class Dose:
 
     `dose` is the unrounded amount, also when `allowed` is false; `high` the upper end where the source gives
     a range; None with a `refused` text where no number can be given. `limit` names what binds, in numbers.
+    `allowed` is None where only the limit of one country's label may bind. `due` is when the interval of the
+    rule ends after the last dose; it forbids nothing.
     """
 
     rule: str
@@ -49,9 +53,10 @@ class Dose:
     over_hours: float | None
     every_hours: tuple[float, ...]
     course: tuple[str, ...]
-    allowed: bool
+    allowed: bool | None
     limit: str
     not_before: int | None
+    due: int | None
     limits: tuple[Verdict, ...]
     refused: str
     needs: tuple[str, ...]
@@ -89,7 +94,7 @@ def dose(
     >>> given.dose, given.dose_rounded, given.limit
     (800.0, 800.0, 'capped at 800 mg (101 kg would be 808 mg)')
     """
-    rule = dose_rule(rule_id, lib)
+    rule, limits = dose_rule(rule_id, lib), tuple(limits)
     kilograms, refused, needs = _usable(rule, weight_kg, age_years, problem, lib)
     notes: list[str] = []
     if age_years is None and any(_by_age(band) for band in rule.bands):
@@ -98,30 +103,35 @@ def dose(
     if band is None and not refused:
         refused = f"no source at hand gives {rule.drug} at this age or weight"
     amount, high, capped = _amount(band, kilograms, rule) if band is not None else (None, None, "")
+    every = tuple(dict.fromkeys((*rule.limits, *limits)))
     verdicts = tuple(
         _judged(limit, earlier, now)
-        for limit in dict.fromkeys((*rule.limits, *limits))
-        if limit.max_dose is None or limit.min_gap_hours or limit.max_doses
+        for limit in every
+        if limit.min_gap_hours is not None or limit.max_doses is not None
     )
-    amount, high, capped = _at_most(amount, high, capped, limits, rule)
+    amount, high, capped, most = _at_most(amount, high, capped, every, rule, band)
     late = [verdict for verdict in verdicts if not verdict.allowed]
-    binding = max(late, key=lambda verdict: verdict.not_before or 0, default=None)
-    notes += _above(earlier, band, rule)
+    sure = [verdict for verdict in late if not verdict.limit.country]
+    binding = max(sure or late, key=lambda verdict: verdict.not_before or 0, default=None)
+    notes += _above(earlier, rule, kilograms, age_years)
+    last = max((t for t, _ in earlier if t <= now), default=None)
+    due = None if last is None or not rule.every_hours else last + round(min(rule.every_hours) * HOUR)
     return Dose(
         rule=rule.id,
         drug=rule.drug,
         title=rule.title,
         dose=amount,
         high=high,
-        dose_rounded=_rounded(amount, rule, band),
+        dose_rounded=_rounded(amount, rule, most),
         unit=rule.unit,
         route=rule.route,
         over_hours=rule.over_hours,
         every_hours=rule.every_hours,
         course=_course(rule),
-        allowed=binding is None,
+        allowed=False if sure else None if late else True,
         limit="; ".join(text for text in (binding.says if binding else "", capped) if text),
-        not_before=binding.not_before if binding else None,
+        not_before=binding.not_before if binding and sure else None,
+        due=due if due is not None and due > now else None,
         limits=verdicts,
         refused=refused,
         needs=needs,
@@ -133,8 +143,12 @@ def dose(
 
 
 def dose_at(bed: Bedside, rule_id: str, limits: Iterable[Limit] = ()) -> Dose:
-    """The dose of one rule for a patient at a bedside; every charted dose of the drug counts."""
+    """The dose of one rule for a patient at a bedside.
+
+    Every charted dose of the drug counts, and so do the limits that the label of the therapy sets.
+    """
     rule = dose_rule(rule_id, bed.lib)
+    own = product(bed.therapy, bed.lib).limits if bed.therapy else ()
     earlier = [(int(row["time"]), row.get("value")) for row in bed.given([rule.drug])]
     weight = bed.weight
     return dose(
@@ -143,7 +157,7 @@ def dose_at(bed: Bedside, rule_id: str, limits: Iterable[Limit] = ()) -> Dose:
         age_years=bed.age_years,
         now=bed.now,
         earlier=earlier,
-        limits=limits,
+        limits=(*limits, *(limit for drug, limit in own if drug == rule.drug)),
         lib=bed.lib,
         problem=weight_conflict(bed),
     )
@@ -224,55 +238,94 @@ def _amount(band: Band, weight: float, rule: DoseRule) -> tuple[float, float | N
 
 
 def _at_most(
-    amount: float | None, high: float | None, said: str, limits: Iterable[Limit], rule: DoseRule
-) -> tuple[float | None, float | None, str]:
-    """The amount under the limits of label, guideline and site that name one."""
+    amount: float | None,
+    high: float | None,
+    said: str,
+    limits: Iterable[Limit],
+    rule: DoseRule,
+    band: Band | None,
+) -> tuple[float | None, float | None, str, float]:
+    """The amount under every limit that names one, and the most a dose may be."""
+    most = math.inf if band is None or band.cap is None else band.cap
     for limit in limits:
-        if limit.max_dose is None or amount is None:
+        if limit.max_dose is None:
             continue
-        if max(amount, high or amount) > limit.max_dose:
+        most = min(most, limit.max_dose)
+        if amount is not None and max(amount, high or amount) > limit.max_dose:
             said = f"capped at {limit.max_dose:g} {rule.unit} ({limit.origin}: {limit.says})"
-        amount = min(amount, limit.max_dose)
-        high = None if high is None else min(high, limit.max_dose)
-    return amount, high, said
+            amount, high = min(amount, most), None if high is None else min(high, most)
+    return amount, high, said, most
 
 
-def _rounded(amount: float | None, rule: DoseRule, band: Band | None) -> float | None:
-    """The amount to the rule's step, half up, never above the cap."""
-    if amount is None or rule.round_to is None:
+def _rounded(amount: float | None, rule: DoseRule, most: float) -> float | None:
+    """The amount in whole vials if that is near enough, else to the rule's step; never above the cap.
+
+    Halves go up to a step, and down to fewer vials.
+    """
+    if amount is None:
+        return None
+    whole = [total for total in _totals(rule.vials, amount) if total <= most]
+    near = min(whole, key=lambda total: (abs(total - amount), total), default=math.inf)
+    if abs(near - amount) <= amount * rule.vial_percent / 100:
+        return near
+    if rule.round_to is None:
         return amount
     rounded = math.floor(amount / rule.round_to + 0.5) * rule.round_to
-    cap = math.inf if band is None or band.cap is None else band.cap
-    return rounded if rounded <= cap else math.floor(cap / rule.round_to) * rule.round_to
+    return rounded if rounded <= most else math.floor(most / rule.round_to) * rule.round_to
+
+
+@lru_cache(maxsize=4096)
+def _totals(vials: tuple[float, ...], amount: float) -> tuple[float, ...]:
+    """What whole vials can add up to, up to one of the largest above the amount."""
+    top = amount + max(vials, default=0.0)
+    found, fresh = {0.0}, {0.0}
+    while fresh:
+        fresh = {total + vial for total in fresh for vial in vials if total + vial <= top} - found
+        found |= fresh
+    return tuple(sorted(found - {0.0}))
 
 
 def _judged(limit: Limit, earlier: Sequence[Earlier], now: int) -> Verdict:
     """Whether one limit allows a dose now. A gap or window that is over to the microsecond is over."""
     times = sorted({t for t, _ in earlier if t <= now})
-    origin = f" ({limit.origin})"
+    origin = " ".join(text for text in (limit.country, limit.origin) if text)
+    if limit.status == "memory":
+        origin += ", from memory"
+    found: list[tuple[int, str]] = []
     if limit.min_gap_hours is not None and times:
         free = times[-1] + round(limit.min_gap_hours * HOUR)
-        if now < free:
-            says = f"{limit.says}{origin}: last dose {written(times[-1])}, next from {written(free)}"
-            return Verdict(limit, False, free, says)
+        found.append((free, f"last dose {written(times[-1])}, next from {written(free)}"))
     if limit.max_doses is not None and limit.within_hours is not None:
         span = round(limit.within_hours * HOUR)
         inside = [t for t in times if t > now - span]
         if len(inside) >= limit.max_doses:
-            free = inside[len(inside) - limit.max_doses] + span
-            says = f"{limit.says}{origin}: {len(inside)} given, next from {written(free)}"
-            return Verdict(limit, False, free, says)
-    return Verdict(limit, True, None, "")
+            # with none allowed at all there is no moment from which one would be
+            free = inside[len(inside) - limit.max_doses] + span if limit.max_doses > 0 else NEVER
+            after = f", next from {written(free)}" if free < NEVER else ""
+            found.append((free, f"{len(inside)} given{after}"))
+    free, says = max(found, default=(now, ""))
+    if free <= now:
+        return Verdict(limit, True, None, "")
+    return Verdict(limit, False, free if free < NEVER else None, f"{limit.says} ({origin}): {says}")
 
 
-def _above(earlier: Sequence[Earlier], band: Band | None, rule: DoseRule) -> list[str]:
-    """Earlier doses charted above the cap."""
-    if band is None or band.cap is None:
+def _above(
+    earlier: Sequence[Earlier], rule: DoseRule, kilograms: float, age_years: float | None
+) -> list[str]:
+    """Earlier doses charted above the cap of every band this patient may be in."""
+    caps = [
+        band.cap
+        for band in rule.bands
+        if _fits_age(band, age_years)
+        and (math.isnan(kilograms) or band.weight_from <= kilograms < band.weight_below)
+    ]
+    if not caps or any(cap is None for cap in caps):
         return []
+    cap = max(cap for cap in caps if cap is not None)
     return [
-        f"{mg:g} {rule.unit} was charted at {written(t)}, above the cap of {band.cap:g} {rule.unit}"
+        f"{mg:g} {rule.unit} was charted at {written(t)}, above the cap of {cap:g} {rule.unit}"
         for t, mg in earlier
-        if mg is not None and mg > band.cap
+        if mg is not None and mg > cap
     ]
 
 
