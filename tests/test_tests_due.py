@@ -149,7 +149,8 @@ def test_something_new_makes_the_panel_due_at_once(event):
     said = crp(4, *lines, *PICTURES[event])
     assert said["at_once"]
     assert said["due"] == z(4)
-    assert any(events(LIB)[event].title in text for text in said["because"])
+    assert events(LIB)[event].title in said["because"]
+    assert {"event": events(LIB)[event].title, "at": z(4)} in said["new"]
     assert not crp(6, *lines, *PICTURES[event], "5 h crp 40 mg/L")["at_once"]
 
 

@@ -94,7 +94,7 @@ def _due(
     told = next((each for each in asked if each.at_once), first)
     because = [
         each.because for each in asked
-        if each is first or each.at_once or (each.due is not None and each.due <= bed.now)
+        if each.at_once or (not told.at_once and (each is first or (each.due or bed.now + 1) <= bed.now))
     ]  # fmt: skip
     if lacking and test.parts:
         whole = len(lacking) == len(test.parts)
@@ -103,7 +103,9 @@ def _due(
         "test": test.title, "id": test.id, "measures": list(test.measures), "last": written(last),
         "due": written(first.due), "at_once": any(each.at_once for each in asked),
         "overdue_hours": None if first.due is None else round(max(0.0, bed.hours_since(first.due)), 2),
-        "because": [text for text in because if text], "if_known": unknown, "strength": told.strength,
+        "because": [text for text in because if text], "if_known": unknown,
+        "new": [{"event": each.because, "at": written(each.due)} for each in asked if each.at_once],
+        "strength": told.strength,
         "note": " ".join(text for text in (test.note, _unread(test, standing)) if text),
         "source": list(told.source), "status": told.status,
     }  # fmt: skip
@@ -118,7 +120,7 @@ def _new(
     event: Event = events(bed.lib)[name]
     status = "memory" if "memory" in (test.status, event.status) else test.status
     source = tuple(dict.fromkeys((*test.at_once_source, *event.source)))
-    return Asked(new[name], True, f"{event.title} at {written(new[name])}", "give", source, status)
+    return Asked(new[name], True, event.title, "give", source, status)
 
 
 def _regular(bed: Bedside, interval: Interval, last: int | None) -> Asked:
