@@ -205,15 +205,34 @@ def test_the_patients_of_the_cells_stand_at_the_grade_they_are_named_by(grade):
 TRIGGERS = [
     ("ejection", "lvef 39 %", "lvef 40 %"),
     ("aPTT", "aptt 71 s ref 25..35", "aptt 70 s ref 25..35"),
+    ("creatinine", "creatinine 2.1 mg/dL ref 0.6..1.2", "creatinine 2.0 mg/dL ref 0.6..1.2"),
 ]
 
 
 @pytest.mark.parametrize(("text", "above", "at"), TRIGGERS)
 def test_an_organ_trigger_of_2016_holds_beyond_its_number_only(text, above, at):
-    said = one(ill(2, f"40 h {above}"), 41, "nci-2016", text)
+    before = "-2 h creatinine 0.8 mg/dL ref 0.6..1.2"
+    said = one(ill(2, before, f"40 h {above}"), 41, "nci-2016", text)
     assert (said["dose"], said["dose_high"], said["if_known"]) == (280, 560, [])
-    told = asked(ill(2, f"40 h {at}"), 41, "nci-2016")
+    told = asked(ill(2, before, f"40 h {at}"), 41, "nci-2016")
     assert not [each for each in told if each["text"].startswith(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "lines", "yes", "no"),
+    [
+        ("FiO2", ("40 h fio2 60 %", "41 h fio2 60 %", "42 h fio2 60 %"), 42, 41.9),
+        ("CK", tuple(f"{h} h ck 2000 U/L ref 30..200" for h in (40, 60, 80, 90)), 88, 87),
+        ("norepinephrine", ("40 h norepinephrine 5 ug/min until 100 h",), 88, 87),
+        ("systolic pressure", ("40.5 h norepinephrine 5 ug/min until 100 h",), 41, 40.4),
+    ],
+)
+def test_an_organ_trigger_that_must_last_holds_from_its_hour_on(text, lines, yes, no):
+    def held(at: float) -> bool:
+        told = asked(ill(2, *lines, until=92), at, "nci-2016")
+        return any(said["text"].startswith(text) and not said["if_known"] for said in told)
+
+    assert (held(yes), held(no)) == (True, False)
 
 
 def test_refractory_options_stand_in_the_order_of_the_alphabet_and_are_not_ranked():

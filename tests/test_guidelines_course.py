@@ -310,3 +310,20 @@ def test_what_is_from_memory_does_not_name_a_page():
 def test_a_grade_whose_page_was_not_seen_says_so(grade):
     said = one(ill(grade, age=8, kg=25), 41, "cartox-2018-paediatric", "its steps for grades 2 to 4")
     assert said["action"] == "review"
+
+
+def test_every_condition_of_the_guidelines_file_is_used():
+    """By a guideline, a label's step, or another finding."""
+    from tocsin.definitions.product import product
+    from tocsin.definitions.shared import shared_findings
+
+    own = shared_findings("guideline-conditions", LIB).findings
+    used = {name for finding in own for name in finding.names}
+    used |= {name for each in NAMES for name in guideline(each, LIB).named}
+    used |= {
+        name
+        for therapy in LIB.classes["therapy"]
+        for step in product(therapy, LIB).steps
+        for name in step.when
+    }
+    assert {finding.id for finding in own} - used == set()
