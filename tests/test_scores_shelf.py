@@ -203,5 +203,14 @@ def test_scores_are_listed_and_those_left_out_with_the_reason():
     assert run("list", "scales", "--not-implemented").exit_code == 2
 
 
+def test_a_score_is_explained_as_a_page():
+    page = run("explain", "hscore").stdout
+    for part in ("2000 to 6000 ng/mL: 35", "| 170 | 54 |", "| 250 | >99 |", "93 % is its sensitivity"):
+        assert part in page
+    assert "**Not calculated**" in run("explain", "teachey-2016").stdout
+    for name in score_names(LIB, None):
+        assert run("explain", name).exit_code == 0
+
+
 def test_an_empty_record_has_no_spans():
     assert over_time([], "easix", LIB) == []

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from tocsin.definitions.closing import OUTCOMES, closing
+from tocsin.definitions.describe_score import score_page
 from tocsin.definitions.load import Library
 from tocsin.definitions.schema import DefinitionError, Finding, Measure, Row, Scale, near
+from tocsin.definitions.score import score_definition
 from tocsin.definitions.shared import SharedFindings, meanings, resting_on, shared_findings
 
 BOUND_WORDS = {"at_least": "at least", "above": "above", "at_most": "at most", "below": "below"}
@@ -19,6 +21,7 @@ REFERENCE_WORDS = {
 }
 
 Cite = Callable[[str], str]
+_OTHERS = ("findings", "episodes", "scores")
 
 
 def page(name: str, lib: Library, cite: Cite = str) -> str:
@@ -44,6 +47,8 @@ def page(name: str, lib: Library, cite: Cite = str) -> str:
         parts.append([*rungs(scale, cite), "", "## Findings", "", *findings(used(scale))])
     if name in lib.measures:
         parts.append(_measure(lib.measure(name), cite))
+    if name in lib.files("scores"):
+        parts.append(score_page(score_definition(name, lib), cite))
     if name in lib.files("episodes"):
         parts.append(_closing(lib, cite))
     if name in lib.files("findings"):
@@ -51,7 +56,7 @@ def page(name: str, lib: Library, cite: Cite = str) -> str:
     elif made := meanings(name, lib):
         parts.append(_meanings(name, made))
     if not parts:
-        known = [*lib.scales, *lib.measures, *lib.files("findings"), *lib.files("episodes")]
+        known = [*lib.scales, *lib.measures, *(name for shelf in _OTHERS for name in lib.files(shelf))]
         known += [finding for scale in map(lib.scale, lib.scales) for finding in scale.findings]
         raise DefinitionError(
             f"no definition `{name}`{near(name, known)}\n  fix: `tocsin list SHELF` names them all"

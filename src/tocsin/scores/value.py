@@ -107,6 +107,7 @@ class Value:
     def as_dict(self) -> dict[str, Any]:
         """The value as JSON can hold it; times are ISO 8601 with Z."""
         said: dict[str, Any] = {"patient_id": self.patient, "score": self.score, "at": written(self.at)}
+        said["value"] = self.low if self.known else None
         for each in fields(self):
             if each.name not in ("patient", "score", "at", "items", "beside", "log2"):
                 held = getattr(self, each.name)
