@@ -26,7 +26,8 @@ INSTANT = pa.timestamp("us", "UTC")
 SCHEMA = pa.schema(
     [
         ("patient_id", pa.string()), ("score", pa.string()), ("at", INSTANT), ("window", pa.string()),
-        ("value", pa.float64()), ("low", pa.float64()), ("high", pa.float64()), ("unit", pa.string()), ("log2_low", pa.float64()),
+        ("value", pa.float64()), ("low", pa.float64()), ("high", pa.float64()), ("unit", pa.string()),
+        ("log2_low", pa.float64()),
         ("log2_high", pa.float64()), ("band", pa.string()), ("probability_low", pa.float64()),
         ("probability_high", pa.float64()), ("missing", pa.list_(pa.string())),
         ("flags", pa.list_(pa.string())), ("population", pa.string()), ("status", pa.string()),

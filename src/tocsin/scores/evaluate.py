@@ -8,6 +8,7 @@ from functools import lru_cache
 from math import inf, log2
 
 from tocsin.definitions.load import Library
+from tocsin.definitions.scale import measures_of
 from tocsin.definitions.score import Score, score_definition
 from tocsin.definitions.score_window import ScoreWindow, Timing, timing
 from tocsin.definitions.shared import resting_on
@@ -64,24 +65,17 @@ class Course:
         """The score at each of these moments, ascending."""
         states: Iterable[Mapping[str, int]] = ({} for _ in moments)
         if self.findings is not None:
-            reads = {name for each in self.score.findings for name in self.waiting(each)}
+            reads = {name for each in self.score.findings for name in self.read_by(each)}
             rows = [row for name in reads for row in self.record.of(name)]
             states = self.findings.states(rows, moments)
         for now, state in zip(moments, states, strict=True):
             yield self._value(now, [feed.at(Asked(now, state)) for feed in self.feeds])
 
-    def waiting(self, finding: str) -> tuple[str, ...]:
+    def read_by(self, finding: str) -> tuple[str, ...]:
         """Every measure, drug and condition a finding reads."""
         assert self.findings is not None
-        found = {name for each in resting_on(self.findings.findings, [finding]) for name in self._read(each)}
-        return tuple(sorted(found))
-
-    def _read(self, finding: object) -> tuple[str, ...]:
-        from tocsin.definitions.scale import measures_of
-        from tocsin.definitions.schema import Finding
-
-        assert isinstance(finding, Finding)
-        return measures_of(finding, self.record.lib)
+        made = resting_on(self.findings.findings, [finding])
+        return tuple(sorted({name for each in made for name in measures_of(each, self.record.lib)}))
 
     def points(self) -> list[int]:
         """Every instant at which the answer may change, ascending."""
@@ -111,7 +105,7 @@ class Course:
                 own = (each.hold_hours, each.within_hours, each.for_hours, each.confirmed_within_hours)
                 waits |= {hours for hours in own if hours}
             # a row may lapse, and a lapse may itself be what has to last
-            read = self.waiting(name)
+            read = self.read_by(name)
             measures = [lib.measure(one) for one in read]
             lapses = {0.0} | {
                 hours for one in measures for hours in (one.hold_hours, one.stale_hours) if hours
