@@ -14,15 +14,14 @@ from tocsin.definitions.load import Library
 from tocsin.definitions.schema import Measure
 from tocsin.facts import meaning
 from tocsin.facts.columns import CODED, INSTANT, METADATA, READ, REJECTS, SCHEMA, Canonical, FactsError
-from tocsin.facts.parse import Coded, Floats, Ints, coded, flat
+from tocsin.facts.parse import Coded, Flags, Floats, Ints, coded, flat
 from tocsin.facts.rejects import Problem, Problems
-from tocsin.facts.rows import read_rows
+from tocsin.facts.rows import Lot, read_lot, read_rows
 from tocsin.facts.weights import NEVER, Charted, weights_for
 
 HOUR = 3_600_000_000
-#: The columns of `READ` on their way: texts as codes, the rest as Arrow arrays.
-Lot = dict[str, Any]
 #: What makes two facts of one patient, time and measure different, in the order that sorts them.
+KEPT = {*SCHEMA.names, "file", "row"}
 SAID = [name for name in SCHEMA.names if name not in ("patient_id", "time", "measure", "weight")]
 
 
@@ -56,11 +55,11 @@ def canonical(
     [38.0]
     """
     check_units(units or {}, lib)
-    rows, refused = read_rows(table, lib=lib, source=source, timezone=timezone, units=units)
-    settled = settle(rows, lib=lib)
-    if settled.rejects.num_rows:
-        refused = pa.concat_tables([refused, settled.rejects]).combine_chunks()
-    return Canonical(settled.table, refused)
+    lot, kept, refused = read_lot(table, lib=lib, source=source, timezone=timezone, units=units)
+    done = settle_lot(lot, kept, lib=lib)
+    if done.rejects.num_rows:
+        refused = pa.concat_tables([refused, done.rejects]).combine_chunks()
+    return Canonical(done.table, refused)
 
 
 def check_units(units: Mapping[str, str], lib: Library) -> None:
@@ -78,18 +77,27 @@ def check_units(units: Mapping[str, str], lib: Library) -> None:
 
 def settle(rows: pa.Table, *, lib: Library) -> Canonical:
     """Finish read rows (`READ`) of whole patients: order them, drop duplicates, find rates by weight."""
-    if not rows.num_rows:
-        return Canonical(SCHEMA.with_metadata(METADATA).empty_table(), REJECTS.empty_table())
     lot: Lot = {
         name: coded(rows.column(name), rows.num_rows) if name in CODED else flat(rows.column(name))
         for name in READ.names
     }
+    return settle_lot(lot, None, lib=lib)
+
+
+def settle_lot(lot: Lot, kept: Flags | None, *, lib: Library) -> Canonical:
+    """The same for rows on their way, of which only those `kept` count (None: all)."""
+    rows = None if kept is None else np.flatnonzero(kept)
+    if not len(lot["time"] if rows is None else rows):
+        return Canonical(SCHEMA.with_metadata(METADATA).empty_table(), REJECTS.empty_table())
     for name in ("patient_id", "measure"):
         lot[name] = ranked(lot[name])
-    lot = rearranged(lot, place_in_order(lot))
-    rejects = by_weight(lot, lib)
+    # The columns are rearranged once, at the end: until then the order is a list of places.
+    order = place_in_order(lot, rows)
+    rejects = by_weight(lot, lib, kept, order)
     # Last, when all values are what they will be: rates charted in two units may be one fact.
-    lot = rearranged(lot, without_twins(lot))
+    order = without_twins(lot, order)
+    if order is not None:
+        lot = {name: taken(lot[name], order) for name in lot if name in KEPT}
     lot["source"] = named_sources(lot)
     columns = {
         name: lot[name].array() if isinstance(lot[name], Coded) else lot[name] for name in SCHEMA.names
@@ -115,20 +123,17 @@ def taken(column: Any, places: Ints) -> Any:
     return pc.take(column, pa.array(places), boundscheck=False)
 
 
-def rearranged(lot: Lot, order: Ints | None) -> Lot:
-    """All columns by place; None leaves them as they are."""
-    return lot if order is None else {name: taken(column, order) for name, column in lot.items()}
-
-
 def micros(column: pa.Array) -> Ints:
     """Instants without gaps as microseconds."""
     result: Ints = column.cast(pa.int64()).to_numpy()
     return result
 
 
-def place_in_order(lot: Lot) -> Ints | None:
-    """The order by patient, time and measure; None where the rows have it already."""
+def place_in_order(lot: Lot, rows: Ints | None) -> Ints | None:
+    """The order of `rows` (None: all) by patient, time and measure; `rows` where they have it already."""
     patient, measure, time = lot["patient_id"], lot["measure"], micros(lot["time"])
+    if rows is not None:
+        patient, measure, time = patient.take(rows), measure.take(rows), time[rows]
     since = time - time.min()
     # Charts keep minutes or seconds: in those, patient, time and measure fit one integer, which sorts
     # fastest.
@@ -136,37 +141,44 @@ def place_in_order(lot: Lot) -> Ints | None:
     span, kinds = int(since.max()) // tick + 1, max(len(measure.words), 1)
     if len(patient.words) * span * kinds < 2**62:
         key = (patient.codes * span + since // tick) * kinds + measure.codes
-        return None if np.all(key[1:] >= key[:-1]) else np.argsort(key)
-    return np.lexsort((measure.codes, time, patient.codes))
+        if np.all(key[1:] >= key[:-1]):
+            return rows
+        order = np.argsort(key)
+    else:
+        order = np.lexsort((measure.codes, time, patient.codes))
+    return order if rows is None else rows[order]
 
 
-def without_twins(lot: Lot) -> Ints | None:
-    """Places of the rows to keep, in an order that does not depend on theirs; None = all as they are.
+def without_twins(lot: Lot, order: Ints | None) -> Ints | None:
+    """Places of the rows to keep of those in `order`, in an order that does not depend on where they stood;
+    None = all as they are.
 
     Rows of one patient, time and measure are put in order of all their columns; equal ones are one fact. A
     row that names no source is named after its file and row, which makes it no other fact than its twin.
     """
-    same = np.ones(len(lot["time"]) - 1, bool)
+    keep = np.arange(len(lot["time"])) if order is None else order
+    same = np.ones(len(keep) - 1, bool)
     for values in (lot["patient_id"].codes, micros(lot["time"]), lot["measure"].codes):
-        same &= values[1:] == values[:-1]
+        ordered = values if order is None else values[order]
+        same &= ordered[1:] == ordered[:-1]
     if not np.any(same):
-        return None
+        return order
     crowd = np.concatenate([same, [False]]) | np.concatenate([[False], same])
     places = np.flatnonzero(crowd)
     group = np.concatenate([[0], np.cumsum(~same)])[places]
     part = {"group": pa.array(group)}
     for name in (*SAID, "file", "row"):
-        column = taken(lot[name], places)
+        column = taken(lot[name], keep[places])
         column = column.array() if isinstance(column, Coded) else column
         if column.null_count < len(column):
             part[name] = column
-    order = pc.sort_indices(pa.table(part), sort_keys=[(name, "ascending") for name in part])
+    within = pc.sort_indices(pa.table(part), sort_keys=[(name, "ascending") for name in part])
     twin = np.ones(len(places) - 1, bool)
     for name in part:
         if name not in ("file", "row"):
-            twin &= equal_to_next(pc.take(part[name], order))
-    keep = np.arange(len(lot["time"]))
-    keep[places] = places[order.to_numpy()]
+            twin &= equal_to_next(pc.take(part[name], within))
+    keep = keep.copy()
+    keep[places] = keep[places[within.to_numpy()]]
     lost = np.zeros(len(keep), bool)
     lost[places[1:]] = twin
     return keep[~lost]
@@ -179,12 +191,18 @@ def equal_to_next(column: pa.Array) -> Any:
     return pc.coalesce(pc.equal(a, b), both).to_numpy(zero_copy_only=False)
 
 
-def by_weight(lot: Lot, lib: Library) -> pa.Table:
-    """Fill `weight`, finish what lacks it, keep as running (or given) what has none; returns the rejects."""
+def by_weight(lot: Lot, lib: Library, kept: Flags | None, order: Ints | None) -> pa.Table:
+    """Fill `weight`, finish what lacks it, keep as running (or given) what has none; returns the rejects.
+
+    Only rows that are `kept` count; the rejects come in `order`.
+    """
     measure, patient, power = lot["measure"], lot["patient_id"].codes, lot["pending"].to_numpy()
     infusion = np.array(
         [name in lib.measures and lib.measures[name].kind == "infusion" for name in measure.words]
     )[measure.codes]
+    if kept is not None:
+        infusion &= kept
+        power = np.where(kept, power, 0)
     rows = np.flatnonzero(infusion | (power != 0))
     if not len(rows):
         return REJECTS.empty_table()
@@ -193,7 +211,7 @@ def by_weight(lot: Lot, lib: Library) -> pa.Table:
     value = lot["value"].to_numpy(zero_copy_only=False).astype(np.float64)
     weight = np.full(len(time), np.nan)
     if "weight" in measure.words:
-        charted = charted_weights(lot, time, recorded, value)
+        charted = charted_weights(lot, time, recorded, value, kept)
         hold = round((lib.measure("weight").hold_hours or 1e6) * HOUR)
         weight[rows] = weights_for(charted, patient[rows], time[rows], recorded[rows], hold)
     lot["weight"] = pa.array(weight, mask=np.isnan(weight) | ~infusion)
@@ -201,10 +219,10 @@ def by_weight(lot: Lot, lib: Library) -> pa.Table:
     if not len(waiting):
         return REJECTS.empty_table()
     value[waiting] *= weight[waiting] ** power[waiting].astype(np.float64)
-    return finish(lot, lib, value, waiting)
+    return finish(lot, lib, value, waiting, order)
 
 
-def finish(lot: Lot, lib: Library, value: Floats, waiting: Ints) -> pa.Table:
+def finish(lot: Lot, lib: Library, value: Floats, waiting: Ints, order: Ints | None) -> pa.Table:
     """Put the values that a weight finished in, and say which could not be."""
     problems = Problems(np.zeros(len(value), np.int64))
     measure = lot["measure"]
@@ -232,7 +250,8 @@ def finish(lot: Lot, lib: Library, value: Floats, waiting: Ints) -> pa.Table:
     named = {name: lot[name] for name in ("file", "row", "patient_id", "time", "measure")}
     if not lot["file"].words:
         named["file"] = lot["source"]
-    return problems.table({**named, "value": lot["charted_value"], "unit": lot["charted_unit"]})
+    charted = {"value": lot["charted_value"], "unit": lot["charted_unit"]}
+    return problems.table({**named, **charted}, order)
 
 
 def no_weight(measure: Measure) -> Problem:
@@ -258,16 +277,17 @@ def coalesced(column: pa.Array, otherwise: Ints) -> Ints:
     return np.where(absent, otherwise, micros(pc.fill_null(column.cast(pa.int64()), 0)))
 
 
-def charted_weights(lot: Lot, time: Ints, recorded: Ints, value: Floats) -> Charted:
+def charted_weights(lot: Lot, time: Ints, recorded: Ints, value: Floats, kept: Flags | None) -> Charted:
     """The weights that can serve: plain numbers, with the time at which a correction of each was known."""
     measure, patient, method = lot["measure"], lot["patient_id"].codes, lot["method"]
     plain = (measure.codes == measure.words.index("weight")) & (lot["text"].codes < 0) & ~np.isnan(value)
-    rows = np.flatnonzero(plain)
+    rows = np.flatnonzero(plain if kept is None else plain & kept)
     rows = rows[np.lexsort((value[rows], time[rows], patient[rows]))]
     dosing = method.words.index("dosing") if "dosing" in method.words else -2
     gone = np.full(len(rows), NEVER)
     if lot["replaces"].null_count < len(lot["replaces"]):
-        corrections = np.flatnonzero(~lot["replaces"].is_null().to_numpy(zero_copy_only=False))
+        correcting = ~lot["replaces"].is_null().to_numpy(zero_copy_only=False)
+        corrections = np.flatnonzero(correcting if kept is None else correcting & kept)
         names, own = (taken(lot[column], corrections).to_pylist() for column in ("replaces", "source"))
         known: dict[tuple[int, str], int] = {}
         for row, name, itself in zip(corrections.tolist(), names, own, strict=True):

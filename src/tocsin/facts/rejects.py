@@ -71,13 +71,17 @@ class Problems:
         """Note problems by number (0 = none) for rows given by place."""
         self.first[places] = np.where(self.first[places] == 0, numbers, self.first[places])
 
-    def kinds(self) -> Any:
-        """Row for row the kind of the problem, as text ("" = none)."""
-        return np.array(["", *(problem.kind for problem in self.known)])[self.first]
+    def of_kind(self, kind: str) -> Any:
+        """Which rows have a problem of this kind."""
+        mine = np.array([False, *(problem.kind == kind for problem in self.known)])
+        return mine[self.first] if np.any(mine) else np.zeros(len(self.first), bool)
 
-    def table(self, columns: Mapping[str, Any]) -> pa.Table:
-        """The rejects; `columns` holds the rows as written, whole, under the names of `REJECTS`."""
-        places = np.flatnonzero(self.first)
+    def table(self, columns: Mapping[str, Any], order: Ints | None = None) -> pa.Table:
+        """The rejects, in the order of their rows or in that of `order` (places of rows).
+
+        `columns` holds the rows as written, whole, under the names of `REJECTS`.
+        """
+        places = np.flatnonzero(self.first) if order is None else order[self.first[order] > 0]
         if not len(places):
             return REJECTS.empty_table()
         which = pa.array(self.first[places] - 1)

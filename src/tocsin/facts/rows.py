@@ -13,30 +13,27 @@ import numpy as np
 import pyarrow as pa
 
 from tocsin.definitions.load import Library
-from tocsin.definitions.schema import KINDS, near
+from tocsin.definitions.schema import KINDS
 from tocsin.facts import meaning
 from tocsin.facts.columns import INSTANT, READ, named_columns
-from tocsin.facts.parse import ABSENT, BAD, NAIVE, Coded, Flags, Floats, Ints, coded, flat, instants, numbers
+from tocsin.facts.parse import Coded, Flags, Floats, Ints, coded, flat, numbers
+from tocsin.facts.reading import Reading
 from tocsin.facts.rejects import (
-    NO_MEASURE,
     NO_NUMBER,
-    NO_PATIENT,
-    NO_TIME,
     NO_VALUE,
     NO_WORD,
     NONE_GIVEN,
     NOT_FINITE,
-    RETRACTS_NOTHING,
     Problem,
-    Problems,
 )
 
+#: The columns of `READ` on their way: texts as codes, the rest as Arrow arrays.
+Lot = dict[str, Any]
 NUMBER, CATEGORY, INFUSION, EVENT, WORD = (
     KINDS.index(kind) for kind in ("number", "category", "infusion", "event", "word")
 )
 #: Distinct numbers without a unit that get a message of their own; past that the message is general.
 SPELLED_OUT = 200
-KEPT = "; the row stays in the table as given"
 
 
 def read_rows(
@@ -55,43 +52,34 @@ def read_rows(
     row; None where `table` is no file of ours, and rows are known by their `source`. Raises `FactsError`
     when a column that must be there is not.
     """
+    lot, kept, rejects = read_lot(
+        table, lib=lib, source=source, timezone=timezone, units=units, first_row=first_row
+    )
+    columns = [lot[name].encoded() if isinstance(lot[name], Coded) else lot[name] for name in READ.names]
+    rows = pa.table(columns, names=READ.names)
+    return rows if kept is None else rows.filter(pa.array(kept)), rejects
+
+
+def read_lot(
+    table: Any,
+    *,
+    lib: Library,
+    source: str = "",
+    timezone: str | None = None,
+    units: Mapping[str, str] | None = None,
+    first_row: int | None = 1,
+) -> tuple[Lot, Flags | None, pa.Table]:
+    """The same for who settles them at once: columns as codes, which rows stay (None: all), the rejects."""
     table = pa.table(table) if not isinstance(table, pa.Table | pa.RecordBatch) else table
     columns = named_columns(table.schema.names, source)
     given = {name: flat(table.column(place)) for name, place in columns.items()}
-    return _Reading(given, table.num_rows, lib, source, units or {}, first_row).read(timezone)
+    return _Amounts(given, table.num_rows, lib, source, units or {}, first_row).read(timezone)
 
 
-class _Reading:
-    """One table on its way through; each method settles one column for all rows."""
+class _Amounts(Reading):
+    """The amounts of charted rows, and the rows as they leave."""
 
-    def __init__(
-        self,
-        given: Mapping[str, pa.Array],
-        length: int,
-        lib: Library,
-        source: str,
-        units: Mapping[str, str],
-        first: int | None,
-    ) -> None:
-        self.given, self.length, self.lib, self.units = given, length, lib, units
-        self.texts: dict[str, Coded] = {}
-        self.problems = Problems(np.zeros(length, np.int64))
-        row, file = given.get("row"), given.get("file")
-        self.own = first is not None
-        if not self.own:
-            row, file = pa.nulls(length, pa.int64()), given.get("source")
-        self.row = (
-            pa.array(np.arange(first or 0, (first or 0) + length)) if row is None else row.cast(pa.int64())
-        )
-        self.file = Coded(np.zeros(length, np.int64), [source]).encoded() if file is None else file
-
-    def text(self, name: str) -> Coded:
-        """A text column as codes, worked out once."""
-        if name not in self.texts:
-            self.texts[name] = coded(self.given.get(name), self.length)
-        return self.texts[name]
-
-    def read(self, timezone: str | None) -> tuple[pa.Table, pa.Table]:
+    def read(self, timezone: str | None) -> tuple[Lot, Flags | None, pa.Table]:
         self.who()
         self.when(timezone)
         self.lost = self.problems.first > 0  # nothing can be said of these rows
@@ -101,92 +89,6 @@ class _Reading:
         self.convert()
         self.references()
         return self.result()
-
-    def who(self) -> None:
-        mark = self.problems.mark
-        self.patient = self.text("patient_id")
-        mark(self.patient.codes < 0, NO_PATIENT)
-        self.measure = self.text("measure")
-        mark(self.measure.codes < 0, NO_MEASURE)
-        self.known = [self.lib.measures.get(word, None) for word in self.measure.words]
-        kinds = [-1 if measure is None else KINDS.index(measure.kind) for measure in self.known]
-        self.kind = np.array([*kinds, -1])[self.measure.codes]
-        for place, word in enumerate(self.measure.words):
-            if kinds[place] < 0:
-                mark(
-                    self.measure.codes == place,
-                    Problem(
-                        f"is no measure{near(word, self.lib.measures)}",
-                        "a fact that is not understood would silently be missing from the grade",
-                        "use an id of `tocsin list measures`, or add a definition of your own",
-                    ),
-                )
-
-    def instant(self, name: str, timezone: str | None) -> tuple[Ints, Ints]:
-        values, status = instants(self.given.get(name), self.length, timezone)
-        naive = Problem(
-            f"has a `{name}` without a time zone",
-            "the same clock time is a different instant in every zone",
-            "write the zone: 2024-03-01T14:30Z or 2024-03-01T14:30+01:00",
-        )
-        wrong = Problem(
-            f"has a `{name}` that is no time",
-            "without a time it cannot be put in order",
-            "write ISO 8601 with a zone: 2024-03-01T14:30Z",
-        )
-        for state, problem in ((NAIVE, naive), (BAD, wrong)):
-            self.refuse(status == state, problem, keeps=name != "time")
-        return values, status
-
-    def refuse(self, where: Flags, problem: Problem, keeps: bool = True) -> None:
-        """Refuse rows; an event among them still happened, and stays without what is wrong."""
-        if keeps and np.any(where):
-            self.problems.mark(
-                where & (self.kind == EVENT),
-                Problem(problem.what, problem.why + KEPT, problem.fix, "kept-as-given"),
-            )
-        self.problems.mark(where, problem)
-
-    def when(self, timezone: str | None) -> None:
-        self.time, status = self.instant("time", timezone)
-        self.problems.mark(status == ABSENT, NO_TIME)
-
-    def period(self, timezone: str | None) -> None:
-        self.end, ends = self.instant("end", timezone)
-        self.recorded, records = self.instant("recorded", timezone)
-        backward = (ends == 0) & (self.end < self.time)
-        self.refuse(
-            backward,
-            Problem("ends before it begins", "how long it lasted is not known", "correct `time` or `end`"),
-        )
-        self.no_end = (ends != 0) | backward
-        self.no_record = records != 0
-
-    def words(self) -> None:
-        """Settle `text`: comparators, words of a category, and the words that say what a row is."""
-        texts = self.text("text")
-        self.outcome = np.zeros(self.length, np.int64)
-        self.said: dict[str, int] = {}
-        self.saying = np.full(self.length, -1, np.int64)
-        places = np.flatnonzero((texts.codes >= 0) & (self.kind >= 0))
-        size = max(len(texts.words), 1)
-        pairs, which = np.unique(self.measure.codes[places] * size + texts.codes[places], return_inverse=True)
-        plans = []
-        for pair in pairs.tolist():
-            measure = self.known[pair // size]
-            assert measure is not None
-            plans.append(meaning.word_plan(measure, texts.words[pair % size]))
-        if plans:
-            self.outcome[places] = np.array([plan.outcome for plan in plans])[which]
-            self.saying[places] = np.array([self.say(plan.text) for plan in plans])[which]
-            numbers_ = [self.problems.number(plan.problem) if plan.problem else 0 for plan in plans]
-            self.problems.put(places, np.array(numbers_)[which])
-        self.retracted = self.outcome == meaning.RETRACTED
-        if np.any(self.retracted):
-            self.problems.mark(self.retracted & (self.text("replaces").codes < 0), RETRACTS_NOTHING)
-
-    def say(self, text: str | None) -> int:
-        return -1 if text is None else self.said.setdefault(text, len(self.said))
 
     def amounts(self) -> None:
         """Settle `value` as written: that there is one where one is due, and its sign."""
@@ -306,9 +208,13 @@ class _Reading:
 
     def references(self) -> None:
         """Bring the laboratory's own limits into the same unit."""
-        self.ref = {}
+        self.ref: dict[str, Floats | None] = {}
         usable = self.taken & (self.pending == 0)
         for name in ("ref_low", "ref_high"):
+            column = self.given.get(name)
+            if column is None or column.null_count == self.length:
+                self.ref[name] = None
+                continue
             read = numbers(self.given.get(name), self.length)
             self.problems.mark(
                 read.wrong & (self.kind == NUMBER),
@@ -322,13 +228,12 @@ class _Reading:
             with np.errstate(invalid="ignore"):
                 self.ref[name] = np.where(usable & np.isfinite(read.values), self.scaled(read.values), np.nan)
 
-    def result(self) -> tuple[pa.Table, pa.Table]:
-        kinds = self.problems.kinds()
-        refused = kinds == "rejected"
+    def result(self) -> tuple[Lot, Flags | None, pa.Table]:
+        refused = self.problems.of_kind("rejected")
         read = (self.kind == NUMBER) | (self.kind == CATEGORY) | (self.kind == INFUSION)
         dropped = refused & (self.lost | self.nothing | self.retracted | ~read)
         unusable = refused & ~dropped
-        doseless = (kinds == "kept-as-given") | self.runs | unusable
+        doseless = self.problems.of_kind("kept-as-given") | self.runs | unusable
         value = np.where(doseless, np.nan, self.value)
         for where, word in ((self.runs, "running"), (self.pushes, "push"), (unusable, "unusable")):
             if np.any(where):
@@ -337,32 +242,30 @@ class _Reading:
         pending = np.where(empty, 0, self.pending).astype(np.int8)
         unasked = pending == 0
         units = self.text("unit") if np.any(pending) else Coded(np.full(self.length, -1, np.int64), [])
-        out = {
-            "patient_id": self.patient.encoded(),
-            "measure": self.measure.encoded(),
+        lot = {
+            "patient_id": self.patient,
+            "measure": self.measure,
             "time": instant_array(self.time),
             "value": pa.array(value, mask=empty),
-            "text": Coded(self.saying, list(self.said)).encoded(),
-            "unit": self.out_units(empty).encoded(),
+            "text": Coded(self.saying, list(self.said)),
+            "unit": self.out_units(empty),
             "end": instant_array(self.end, self.no_end),
             "recorded": instant_array(self.recorded, self.no_record),
-            **{name: pa.array(limit, mask=np.isnan(limit) | doseless) for name, limit in self.ref.items()},
-            "method": self.text("method").encoded(),
+            **{name: self.limits(limit, doseless) for name, limit in self.ref.items()},
+            "method": self.text("method"),
             **{name: self.plain(name) for name in ("source", "replaces")},
             "weight": pa.nulls(self.length, pa.float64()),
             # Rows known by their source carry no second copy of it through the sort.
-            "file": self.file if self.own else pa.nulls(self.length, pa.string()),
+            "file": coded(self.file if self.own else None, self.length),
             "row": self.row,
             "pending": pa.array(pending),
             "charted_value": pa.array(self.raw_value, mask=unasked),
-            "charted_unit": Coded(np.where(unasked, -1, units.codes), units.words).encoded(),
+            "charted_unit": Coded(np.where(unasked, -1, units.codes), units.words),
         }
-        rows = pa.table([out[name] for name in READ.names], names=READ.names)
-        if np.any(dropped):
-            rows = rows.filter(pa.array(~dropped))
+        kept = ~dropped if np.any(dropped) else None
         if not len(self.problems.known):
-            return rows, self.problems.table({})
-        return rows, self.problems.table(
+            return lot, kept, self.problems.table({})
+        rejects = self.problems.table(
             {
                 "file": self.file,
                 "row": self.row,
@@ -373,6 +276,13 @@ class _Reading:
                 },
             }
         )
+        return lot, kept, rejects
+
+    def limits(self, limit: Floats | None, doseless: Flags) -> pa.Array:
+        """The laboratory's own limits as a column."""
+        if limit is None:
+            return pa.nulls(self.length, pa.float64())
+        return pa.array(limit, mask=np.isnan(limit) | doseless)
 
     def out_units(self, empty: Flags) -> Coded:
         words: dict[str, int] = {}
@@ -393,4 +303,6 @@ class _Reading:
 
 def instant_array(values: Ints, absent: Flags | None = None) -> pa.Array:
     """Microseconds since 1970 as an instant column."""
-    return pa.array(values, pa.int64(), mask=absent).cast(INSTANT)
+    if absent is not None and np.all(absent):
+        return pa.nulls(len(values), INSTANT)
+    return pa.array(values, pa.int64(), mask=absent).view(INSTANT)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -22,8 +22,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.definitions.load import Library, library
-from tocsin.facts import FactsError, canonical, check_units, message, read_rows, settle, together
-from tocsin.facts.columns import READ, REJECTS, SCHEMA
+from tocsin.facts import (
+    FactsError,
+    canonical,
+    check_units,
+    message,
+    read_lot,
+    read_rows,
+    settle,
+    settle_lot,
+    together,
+)
+from tocsin.facts.columns import READ, REJECTS, SCHEMA, Canonical
 from tocsin.sources.table import ENDINGS, File, files, in_order, sniff
 from tocsin.sources.tally import Tally
 
@@ -126,8 +136,8 @@ class Source:
     def _checked(self) -> Iterator[pa.RecordBatch]:
         if len(self.paths) == 1 and self.paths[0][0] in DOORS:
             last: str | None = None
-            for batch in self._door(*self.paths[0]):
-                for settled in self._settled([batch]):
+            for lot, kept in self._door(*self.paths[0], read_lot):
+                for settled in self._done(settle_lot(lot, kept, lib=self.lib)):
                     last = _ascending(settled, last, str(self.paths[0][1]))
                     yield settled
             return
@@ -152,7 +162,8 @@ class Source:
         """Every row of every path, read but not settled."""
         for kind, file in self.paths:
             if kind in DOORS:
-                yield from self._door(kind, file)
+                for (rows,) in self._door(kind, file, read_rows):
+                    yield rows
                 continue
             before = self.rows
             for batch in file.batches():
@@ -165,13 +176,14 @@ class Source:
             if file.ignored:
                 self.notes.append(f"{file.name}: columns not used: {', '.join(sorted(file.ignored))}")
 
-    def _door(self, kind: str, path: Path) -> Iterator[pa.Table]:
+    def _door(self, kind: str, path: Path, read: Callable[..., Any]) -> Iterator[list[Any]]:
+        """What `read` (`read_rows` or `read_lot`) makes of each batch, but for the rejects."""
         door = import_module(f"tocsin.sources.{kind}")
         raw = door.raw_batches(
             path, lib=self.lib, tally=self.tally, timezone=self.timezone, codes=self.codes, work=self.work
         )
         for batch in raw:
-            rows, refused = read_rows(
+            *rows, refused = read(
                 batch,
                 lib=self.lib,
                 source=path.name,
@@ -197,7 +209,9 @@ class Source:
             self.rejects.append(rejects)
 
     def _settled(self, parts: list[pa.Table]) -> Iterator[pa.RecordBatch]:
-        done = settle(together(parts) if len(parts) != 1 else parts[0], lib=self.lib)
+        yield from self._done(settle(together(parts) if len(parts) != 1 else parts[0], lib=self.lib))
+
+    def _done(self, done: Canonical) -> Iterator[pa.RecordBatch]:
         self._refuse(done.rejects)
         if done.table.num_rows:
             yield from done.table.combine_chunks().to_batches()
