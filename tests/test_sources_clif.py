@@ -89,6 +89,24 @@ def test_a_comparator_stays_and_a_sentence_is_no_number(
     assert tally.unused[("clif_labs", "glucose_serum")] == 1
 
 
+def test_ten_thousand_sentences_are_read_as_a_few_are(tmp_path: Path) -> None:
+    """Columns of few texts travel as codes; one with more texts than that travels as it is."""
+    folder, count = stay(tmp_path), 10_001
+    parquet(
+        folder,
+        "clif_labs",
+        hospitalization_id=["h1"] * count,
+        lab_collect_dttm=[at(4)] * count,
+        lab_result_dttm=[at(6)] * count,
+        lab_category=["creatinine"] * count,
+        lab_value=[f"see note {i}" for i in range(count)],
+        lab_value_numeric=[None] * count,
+        reference_unit=["mg/dL"] * count,
+    )
+    rows, _ = raw("clif", folder)
+    assert {row["text"] for row in of(rows, "creatinine")} == {f"see note {i}" for i in range(count)}
+
+
 def test_an_infusion_starts_changes_and_stops_and_a_stop_is_zero(tmp_path: Path) -> None:
     folder = stay(tmp_path)
     actions = ["start", "dose_change", "stop", "bolus", "other"]

@@ -118,7 +118,7 @@ def raw_batches(
         if any(tables.naive(table, *tables.columns[table]) for table in READ[2:8] if table in tables.scans):
             tally.notes.append(f"CLIF times without a zone were read as {timezone}")
         orphans(tables)
-        yield from whole_patients(con, parts, patients)
+        yield from whole_patients(con, parts, patients, {**tables.words, "file": tables.labels.values()})
 
 
 def vitals(tables: Folder) -> list[str]:
@@ -132,6 +132,8 @@ def vitals(tables: Folder) -> list[str]:
         f"when {name} like 'Arterial%' or {name} like 'ART %' then 'arterial' "
         f"when {name} like 'Non Invasive%' or {name} like 'Manual Blood%' then 'cuff' end"
     )
+    tables.words["method"] |= {"core", "arterial", "cuff"}
+    tables.note("method", "vitals", f"lower({site})")
     join = tables.meanings("vitals", "vital_category", own(tables, "vitals", VITALS))
     return [
         rows(tables, "vitals", join, time=tables.at("vitals", "recorded_dttm"), measure="measure",
@@ -152,10 +154,12 @@ def labs(tables: Folder) -> list[str]:
     value = tables.value("labs", "lab_value_numeric")
     value = f"coalesce({value}, {written(charted)})"
     text = f"case when {value} is null then {charted} else {sign(charted)} end"
+    unit = f"trim({tables.text('labs', 'reference_unit')}, ' \t')"
+    tables.note("unit", "labs", unit)
+    tables.note("text", "labs", text)
     return [
         rows(tables, "labs", join, time=tables.at("labs", "lab_collect_dttm", "lab_result_dttm"),
-             measure="measure", value=value, text=text,
-             unit=f"coalesce(trim({tables.text('labs', 'reference_unit')}, ' \t'), usual)",
+             measure="measure", value=value, text=text, unit=f"coalesce({unit}, usual)",
              recorded=tables.at("labs", "lab_result_dttm"))
     ]  # fmt: skip
 
@@ -177,8 +181,10 @@ def continuous(tables: Folder) -> list[str]:
     for code, act, count in tables.run(table, sql):
         tables.tally.skip(f"clif_{table}", f"{code} ({act})", int(count))
     time, unit = tables.at(table, "admin_dttm"), tables.text(table, "med_dose_unit")
+    tables.note("unit", table, unit)
     value = f"case when {action} = 'stop' then 0 else {tables.value(table, 'med_dose')} end"
     text = f"case when {action} = 'bolus' then 'push' end"
+    tables.words["text"].add("push")
     order = tables.text(table, "med_order_id")
     running = (
         f"select p, {time} as time, measure, kind, {value} as value, {text} as text, {unit} as unit, "
@@ -225,6 +231,7 @@ def intermittent(tables: Folder) -> list[str]:
     join = tables.meanings(table, "med_category", own(tables, table, fluids, drugs=True))
     action = f"coalesce({tables.text(table, 'mar_action_category')}, 'given')"
     unit, dose = tables.text(table, "med_dose_unit"), tables.value(table, "med_dose")
+    tables.note("unit", table, unit)
     said = " || ' ' || ".join(
         f"coalesce({tables.text(table, name)}, '')"
         for name in ("mar_action_name", "med_name", "med_route_name")
@@ -239,6 +246,7 @@ def intermittent(tables: Folder) -> list[str]:
         tables.tally.skip(f"clif_{table}", f"{code} ({'not a bolus' if act == 'given' else act})", int(count))
     counted = f"lower(coalesce({unit}, '')) in ('dose', 'doses', 'unit dose', '')"
     text = "case when kind = 'infusion' then 'push' end"
+    tables.words["text"].add("push")
     return [
         rows(tables, table, join, kept, time=tables.at(table, "admin_dttm"), measure="measure", text=text,
              value=f"case when {counted} then null else {dose} end",
@@ -262,10 +270,12 @@ def breathing(tables: Folder) -> list[str]:
     finer = [mask for (mask,) in masks if mask and matched(mask, words.words, words.word_aliases)]
     listed = ", ".join(map(quoted, finer)) or "''"
     device = f"case when {category} = 'Face Mask' and {name} in ({listed}) then {name} else {category} end"
+    tables.note("text", table, device)
     parts = [rows(tables, table, "", f"{category} is not null", time=time, measure="'oxygen-device'::measure",
                   text=device)]  # fmt: skip
     for column, measure, unit in (("lpm_set", "oxygen-flow", "L/min"), ("fio2_set", "fio2", "1")):
         value = tables.value(table, column)
+        tables.words["unit"].add(unit)
         parts.append(rows(tables, table, "", f"{value} is not null", time=time, value=value,
                           measure=f"'{measure}'::measure", unit=f"'{unit}'"))  # fmt: skip
     unsaid = (

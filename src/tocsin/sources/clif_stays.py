@@ -49,6 +49,7 @@ def people(tables: Folder) -> list[str]:
     time = tables.at(table, "admission_dttm")
     parts = []
     age = tables.value(table, "age_at_admission")
+    tables.words["unit"].add("a")
     parts.append(
         rows(
             tables,
@@ -63,6 +64,7 @@ def people(tables: Folder) -> list[str]:
     )
     if tables.has("patient", "sex_category"):
         sex = tables.text("patient", "sex_category")
+        tables.note("text", "patient", sex)
         parts.append(
             f"select p, seen as time, 'sex'::measure as measure, {sex} as text, {tables.source('patient')} "
             f"from {tables.scans['patient']} c join person on person.patient_id = c.patient_id::varchar join "
@@ -80,6 +82,7 @@ def deaths(tables: Folder) -> list[str]:
     patient may have died on a date. Where the stay ends on that day, the later of the two counts.
     """
     table, con = "hospitalization", tables.con
+    tables.words["text"].add("unknown")
     expired = f"{tables.text(table, 'discharge_category')} = 'Expired'"
     ended = died(tables.at(table, "discharge_dttm"), tables.timezone)
     con.execute(f"create temp table expired as {rows(tables, table, '', expired, time=ended)}")
@@ -144,7 +147,9 @@ def others(tables: Folder, table: str) -> list[str]:
         return []
     join = tables.meanings(table, column, own(tables, table))
     time = tables.at(table, "recorded_dttm", "procedure_billed_dttm")
-    word = f"coalesce(m.word, {tables.text(table, 'categorical_value')})"
+    said = tables.text(table, "categorical_value")
+    tables.note("text", table, said)
+    word = f"coalesce(m.word, {said})"
     value = tables.value(table, "numerical_value")
     columns = {"time": time, "measure": "measure", "value": value, "text": word, "unit": "usual"}
     return [rows(tables, table, join, **columns)]

@@ -36,6 +36,9 @@ class Folder:
     scans: dict[str, str] = field(default_factory=dict)
     columns: dict[str, dict[str, tuple[str, str]]] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
+    words: dict[str, set[str]] = field(
+        default_factory=lambda: {"unit": set(), "method": set(), "text": set()}
+    )
 
     def open(self) -> None:
         """Find the tables and their columns; prepare the type that names measures."""
@@ -77,6 +80,11 @@ class Folder:
                 "  fix: copy the file again; if it does not belong here, move it out of the folder"
             ) from error
         return rows
+
+    def note(self, name: str, table: str, sql: str) -> None:
+        """Note the texts that `sql` makes of this table as words of the column `name`."""
+        found = self.run(table, f"select distinct {sql} from {self.scans[table]}")
+        self.words[name].update(word for (word,) in found if word is not None)
 
     def has(self, table: str, *columns: str) -> bool:
         """Whether the table and these columns of it are there."""
@@ -139,6 +147,9 @@ class Folder:
                 self.tally.skip(self.prefix + table, said if said is None else shown(said), int(count))
                 continue
             kind = self.codes.lib.measure(meaning.measure).kind
+            for name, word in (("unit", meaning.unit), ("method", meaning.method), ("text", meaning.word)):
+                if word is not None:
+                    self.words[name].add(word)
             row = (
                 said,
                 meaning.measure,

@@ -7,7 +7,7 @@ slower) and spills to disk what does not fit. Names are put back after the sort.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ WORDS = pa.dictionary(pa.int32(), pa.string())
 
 
 @contextmanager
-def database(work: Path | None, memory: str = "800MB") -> Iterator[duckdb.DuckDBPyConnection]:
+def database(work: Path | None, memory: str = "1000MB") -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB of our own: UTC, little memory, spilling into `work` or a folder that is removed after."""
     import duckdb
 
@@ -129,19 +129,24 @@ def ranked(con: duckdb.DuckDBPyConnection, ids: str) -> pa.Array:
 
 
 def whole_patients(
-    con: duckdb.DuckDBPyConnection, parts: Sequence[str], patients: pa.Array
+    con: duckdb.DuckDBPyConnection,
+    parts: Sequence[str],
+    patients: pa.Array,
+    words: Mapping[str, Iterable[str]] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Batches of raw facts from queries with the rank `p` in place of `patient_id`, sorted by it.
 
     Of the raw columns a query names those it has; instead of `source` it may give `file` and `row`,
     which are joined after the sort (a text of its own for every row would double the cost of it).
+    `words` are all texts that can stand in a column, where the door knows them without another look.
     """
     if not parts:
         return
     union = " union all by name ".join(parts)
     names = {row[0] for row in con.execute(f"describe {union}").fetchall()}
     texts = [name for name in ("unit", "method", "file") if name in names]
-    kinds = _words(con, union, texts)
+    texts += [name for name in ("text",) if name in names and words and name in words]
+    kinds = _words(con, union, texts, words or {})
     columns = ["p"]
     for name in (*RAW.names, "file", "row"):
         if name in names:
@@ -149,17 +154,20 @@ def whole_patients(
     yield from _cut(stream(con, f"select {', '.join(columns)} from ({union}) order by p"), patients)
 
 
-def _words(con: duckdb.DuckDBPyConnection, union: str, texts: Sequence[str]) -> dict[str, str]:
+def _words(
+    con: duckdb.DuckDBPyConnection, union: str, texts: Sequence[str], known: Mapping[str, Iterable[str]]
+) -> dict[str, str]:
     """Types for columns of few texts: their rows then sort and travel as small integers."""
-    if not texts:
-        return {}
-    listed = ", ".join(f"{name}::varchar" for name in texts)
-    found = con.execute(f"select distinct {listed} from ({union})").fetchall()
+    words = {name: set(known[name]) for name in texts if name in known}
+    asked = [name for name in texts if name not in known]
+    if asked:
+        listed = ", ".join(f"{name}::varchar" for name in asked)
+        found = con.execute(f"select distinct {listed} from ({union})").fetchall()
+        words |= {name: {row[place] for row in found} - {None} for place, name in enumerate(asked)}
     kinds = {}
-    for place, name in enumerate(texts):
-        words = sorted({row[place] for row in found if row[place] is not None})
-        if words and len(words) <= 10_000:
-            con.execute(f"create type {name}_word as enum ({', '.join(map(quoted, words))})")
+    for name, each in words.items():
+        if each and len(each) <= 10_000:
+            con.execute(f"create type {name}_word as enum ({', '.join(map(quoted, sorted(each)))})")
             kinds[name] = f"{name}_word"
         else:
             kinds[name] = "varchar"
@@ -212,7 +220,8 @@ def _patients(ranks: pa.Array, patients: pa.Array) -> pa.DictionaryArray:
 def _sources(files: pa.ChunkedArray, rows: pa.ChunkedArray) -> pa.ChunkedArray:
     """`clif_vitals.parquet:14`; without a row number (a CSV read in parallel) the file alone."""
     names = files.cast(pa.string())
-    return pc.coalesce(pc.binary_join_element_wise(names, rows.cast(pa.string()), ":"), names)
+    joined = pc.binary_join_element_wise(names, rows.cast(pa.string()), ":")
+    return pc.coalesce(joined, names) if rows.null_count else joined
 
 
 #: SQL for an age in years, whole by the calendar: `born` and `seen` are timestamps.
