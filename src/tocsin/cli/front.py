@@ -15,6 +15,7 @@ COMMANDS = {
     "grade": ("tocsin.cli.grade", "Grade patients over time, with reasons."),
     "episodes": ("tocsin.cli.grade", "Find episodes: onset, peak, trigger, how each ended."),
     "score": ("tocsin.cli.score", "Calculate published scores, with what is missing and the evidence."),
+    "complications": ("tocsin.cli.complications", "Find complications over time, with stages and reasons."),
     "advise": ("tocsin.cli.advise", "Say what guidelines, label and record ask for now."),
     "triage": ("tocsin.cli.triage", "Say how urgently a person at home should seek care."),
     "about": ("tocsin.cli.triage", "Print the leaflet for patients: what CRS is, when to seek care."),

@@ -115,9 +115,9 @@ class Library:
     def scale(self, name: str) -> Scale:
         """One scale, checked whole; raises `DefinitionError`."""
         if name not in self._scales:
-            files = self.files("scales")
+            files = {**self.files("complications"), **self.files("scales")}
             if name not in files:
-                known = ", ".join(sorted(files))
+                known = ", ".join(self.scales)
                 raise DefinitionError(f"no scale `{name}`{near(name, files)}\n  fix: one of {known}")
             self._scales[name] = read_scale(files[name], self)
         return self._scales[name]

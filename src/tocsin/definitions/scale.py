@@ -41,6 +41,7 @@ SCALE_WORDS = [
     "flag",
     "example",
     "note",
+    "evidence",
 ]
 
 
@@ -69,7 +70,7 @@ def read_scale(path: Path, library: Library) -> Scale:
     scale = Scale(
         id=path.stem,
         title=reader.text("title"),
-        outcome=reader.choice("outcome", ("crs", "icans")),
+        outcome=reader.choice("outcome", ("crs", "icans", "complication")),
         source=reader.names("source"),
         locator=reader.text("locator"),
         status=reader.choice("status", STATUSES),
