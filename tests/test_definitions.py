@@ -83,11 +83,15 @@ def test_every_file_of_a_shelf_is_its_stem(shelf):
         assert tomllib.loads(path.read_text("utf-8"))["id"] == path.stem
 
 
-def test_every_shared_finding_is_used_by_a_scale():
-    """A file of findings nobody uses would never be checked."""
+def test_every_file_of_findings_is_used():
+    """By a scale, a complication, guidance, advice or a score; one nobody uses would never be checked."""
     used = {name for scale in LIB.scales for name in LIB.scale(scale).uses}
     assert used <= set(LIB.files("findings"))
-    assert {name for name in LIB.files("findings") if name not in used} == set()
+    texts = [path.read_text(encoding="utf-8") for shelf in HERE.iterdir() if shelf.name != "findings"
+             for path in shelf.glob("*.toml")]
+    texts += [path.read_text(encoding="utf-8") for path in HERE.parent.rglob("*.py")]
+    said = "\n".join(texts)
+    assert [name for name in LIB.files("findings") if name not in used and f'"{name}"' not in said] == []
 
 
 @pytest.mark.parametrize("scale", LIB.scales)

@@ -12,7 +12,9 @@ from typing import Any
 
 _HOMES = {
     "TocsinError": "tocsin.definitions.schema",
+    "advise": "tocsin.guidance.answer",
     "cite": "tocsin.citations",
+    "complications": "tocsin.complications",
     "episodes": "tocsin.episodes",
     "explain": "tocsin.definitions.describe:page",
     "grade": "tocsin.grading.batch:grade_table",
@@ -21,7 +23,9 @@ _HOMES = {
     "patient": "tocsin.testing",
     "read": "tocsin.sources.read",
     "save": "tocsin.plots.files",
+    "score": "tocsin.scores",
     "timeline": "tocsin.plots.timeline",
+    "triage": "tocsin.advice",
     "why": "tocsin.grading.why",
     "write_facts": "tocsin.facts",
 }

@@ -13,6 +13,7 @@ from tocsin.citations import cite
 from tocsin.cli.output import is_terminal, show
 from tocsin.definitions.closing import closing
 from tocsin.definitions.describe import page
+from tocsin.definitions.describe_shelf import PLAIN, listed
 from tocsin.definitions.load import Library, library
 from tocsin.definitions.schema import SHELVES
 from tocsin.definitions.shared import shared_findings
@@ -27,7 +28,7 @@ definitions_option = click.option(
 @click.argument("name")
 @definitions_option
 def explain_command(name: str, folders: Sequence[Path]) -> None:
-    """Show a definition as a page, with its sources: a scale, a finding, a measure, a drug, a therapy, ...
+    """Show a definition as a page, with its sources: a scale, a finding, a drug, a guideline, ...
 
     NAME is an id of `tocsin list SHELF`, or a finding as `because` names it.
 
@@ -61,7 +62,7 @@ def cite_command(keys: Sequence[str], bibtex: bool) -> None:
 
 
 @click.command("list")
-@click.argument("shelf", type=click.Choice(["scales", "findings", *SHELVES, "episodes", "scores"]))
+@click.argument("shelf", type=click.Choice(["scales", "findings", *SHELVES, "episodes", "scores", *PLAIN]))
 @definitions_option
 @click.option(
     "--not-implemented", is_flag=True, help="Scores that are not calculated, each with the reason."
@@ -79,7 +80,11 @@ def list_command(shelf: str, folders: Sequence[Path], not_implemented: bool, as_
     if not_implemented:
         _list_refused(library(tuple(folders)), as_json or not is_terminal())
         return
-    rows = [(thing.id, thing.title, thing.status) for thing in _things(library(tuple(folders)), shelf)]
+    lib = library(tuple(folders))
+    if shelf in PLAIN:
+        rows = list(listed(shelf, lib))
+    else:
+        rows = [(thing.id, thing.title, thing.status) for thing in _things(lib, shelf)]
     if as_json or not is_terminal():
         for name, title, status in rows:
             click.echo(orjson.dumps({"id": name, "title": title, "status": status}).decode())

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from tocsin.definitions.closing import OUTCOMES, closing
 from tocsin.definitions.describe_score import score_page
+from tocsin.definitions.describe_shelf import PLAIN, shelf_page
 from tocsin.definitions.load import Library
+from tocsin.definitions.measure import parse
 from tocsin.definitions.schema import DefinitionError, Finding, Measure, Row, Scale, near
 from tocsin.definitions.score import score_definition
 from tocsin.definitions.shared import SharedFindings, meanings, resting_on, shared_findings
@@ -21,7 +23,7 @@ REFERENCE_WORDS = {
 }
 
 Cite = Callable[[str], str]
-_OTHERS = ("findings", "episodes", "scores")
+_OTHERS = ("scores", "findings", "episodes", *PLAIN)
 
 
 def page(name: str, lib: Library, cite: Cite = str) -> str:
@@ -55,6 +57,15 @@ def page(name: str, lib: Library, cite: Cite = str) -> str:
         parts.append(_shared(shared_findings(name, lib), cite))
     elif made := meanings(name, lib):
         parts.append(_meanings(name, made))
+    for shelf in PLAIN:
+        if name in lib.files(shelf):
+            if shelf == "complications" and "score" not in parse(lib.files(shelf)[name]):
+                scale = lib.scale(name)
+                parts.append([*rungs(scale, cite), "", "## Findings", "", *findings(used(scale))])
+            else:
+                parts.append(shelf_page(shelf, name, lib, cite))
+    if not parts:
+        parts += [_shared(file, cite) for file in _holding(name, lib)]
     if not parts:
         known = [*lib.scales, *lib.measures, *(name for shelf in _OTHERS for name in lib.files(shelf))]
         known += [finding for scale in map(lib.scale, lib.scales) for finding in scale.findings]
@@ -62,6 +73,14 @@ def page(name: str, lib: Library, cite: Cite = str) -> str:
             f"no definition `{name}`{near(name, known)}\n  fix: `tocsin list SHELF` names them all"
         )
     return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
+
+
+def _holding(name: str, lib: Library) -> Iterator[SharedFindings]:
+    """The files of findings, used by no scale, that hold one of this name."""
+    for each in sorted(lib.files("findings")):
+        file = shared_findings(each, lib)
+        if any(finding.id == name for finding in file.findings):
+            yield file
 
 
 def _shared(file: SharedFindings, cite: Cite) -> Iterator[str]:

@@ -178,7 +178,7 @@ def _definitions(bed: Bedside, said: Answer) -> dict[str, str]:
     rules = {rule.drug: rule.hash for rule in dose_rules(bed.lib).values()}
     for action in said["actions"]:
         if action["guideline"] in actions.guidelines(bed.lib):
-            found[action["guideline"]] = guideline(action["guideline"], bed.lib).hash
+            found[f"guidelines/{action['guideline']}"] = guideline(action["guideline"], bed.lib).hash
         if action["drug"]:
             found[f"doses/{action['drug']}"] = rules[action["drug"]]
     return found
