@@ -132,7 +132,7 @@ def test_while_a_result_is_not_yet_known_the_answer_is_that_of_the_record_withou
     lines = [f"{h} h temperature {36.5 + (h % 5) * 0.6:.1f} Cel" for h in range(0, 60, 3)]
     lines += [f"{h} h systolic-bp {80 + (h * 7) % 50} mm[Hg]" for h in range(0, 60, 2)]
     lines += [f"{h} h alt {40 * (1 + h % 9)} U/L ref 0..40 recorded {h + 2.5} h" for h in range(0, 60, 4)]
-    lines += [f"{h} h creatinine {0.5 * (1 + h % 5)} mg/dL ref 0.6..1.2 recorded {h + 7} h" for h in (5, 9, 31)]
+    lines += [f"{h} h creatinine {h % 5} mg/dL ref 0.6..1.2 recorded {h + 7} h" for h in (6, 9, 31)]
     lines += ["50 h aptt 80 s ref 25..35 recorded 90 h", "0 h weight 70 kg"]
     facts = patient(*lines)
     files = ["fever", "pressure", "vasopressors", "oxygen", "symptoms", "ctcae-4.03-organs"]

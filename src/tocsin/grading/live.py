@@ -195,8 +195,9 @@ class Live:
     def _decide(self, patient: Patient, t: int) -> None:
         """Bring findings and grades up to date at `t`."""
         before = patient.emitted
-        patient.emitted = MACHINE.settle(self.program, patient.state, t, 0, patient.out, before)
-        if patient.emitted != before:
+        after = MACHINE.settle(self.program, patient.state, t, 0, patient.out, before)
+        if after != before:
+            patient.emitted = after
             self._make_room(patient)
 
 

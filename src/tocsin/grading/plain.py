@@ -171,9 +171,11 @@ def look(p: Any, s: Any, c: int, t: int, fresh: bool) -> bool:
             code = value = 1 if limit != limit else compare(node.compare, low, high, limit, 0)
         elif node.op == READ:
             code = plain(p, s, n)
-            value = memory(p, s, n, c, t, fresh, code)
-            if node.span != NONE and code:
-                clear = False  # of two readings in a row that say no the second changes nothing, here it may
+            if node.span == NONE:
+                value = recalled(p, s, n, c, t, code)
+            else:
+                value = memory(p, s, n, c, t, fresh, code)
+                clear = clear and not code  # after two readings that say no, the second changes nothing
         else:
             code = 0
             value = leaf(p, s, n, t)
@@ -209,10 +211,8 @@ def unlearn(s: Any) -> None:
 
 
 def memory(p: Any, s: Any, n: int, c: int, t: int, fresh: bool, code: int) -> int:
-    """What a reading finding says whose reading of itself says `code`."""
+    """What a `within_hours` finding says whose reading of itself says `code`."""
     r = n * REGISTERS
-    if p.node[n].span == NONE:
-        return recalled(p, s, n, c, t, code)
     if code == 0 and s.register[r + 1] == NONE and s.register[r] == NONE:
         return 0
     if fresh:

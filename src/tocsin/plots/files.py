@@ -34,7 +34,7 @@ def save(chart: alt.TopLevelMixin, path: str | os.PathLike[str], *, scale: float
         )
     if not target.parent.is_dir():
         raise PlotError(f"{target}: no such folder `{target.parent}`\n  fix: mkdir -p {target.parent}")
-    data = _bytes(chart, suffix, scale)
+    data = drawn(chart, suffix, scale)
     handle, draft = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=suffix)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -53,7 +53,8 @@ def _umask() -> int:
     return mask
 
 
-def _bytes(chart: alt.TopLevelMixin, suffix: str, scale: float) -> bytes:
+def drawn(chart: alt.TopLevelMixin, suffix: str, scale: float) -> bytes:
+    """A chart as the bytes of a file of this suffix."""
     import vl_convert
 
     if suffix == ".html":
