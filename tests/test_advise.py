@@ -209,3 +209,14 @@ def test_a_sheet_is_of_one_patient(course, tmp_path):
     assert "--patient" in done.output
     assert run(course, "--sheet", tmp_path / "s.html", "--patient", "p1").exit_code == 0
     assert (tmp_path / "s.html").exists()
+
+
+@pytest.mark.parametrize(("country", "allowed"), [("US", True), ("EU", False), (None, None)])
+def test_a_limit_of_one_countrys_label_binds_there_and_is_open_elsewhere_untold(country, allowed):
+    doses = [f"{hour} h tocilizumab 560 mg" for hour in (50, 60, 70)]
+    lines = ("0 h weight 70 kg", "1 h glofitamab", "40 h temperature 39 Cel", "85 h temperature 39 Cel",
+             "86 h systolic-bp 80 mm[Hg]", "86.25 h systolic-bp 80 mm[Hg]", "86 h dexamethasone 10 mg")
+    answer = told(*lines, *doses, hours=100, country=country)
+    rows = tocilizumab(answer)
+    assert rows
+    assert {row["allowed"] for row in rows} == {allowed}

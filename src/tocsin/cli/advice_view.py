@@ -105,6 +105,8 @@ def _what(action: Said) -> str:
         text += f" every {every} h" if every else ""
     if action["refused"]:
         text += f" · [red]no dose: {action['refused']}[/]"
+    if action["allowed"] is None and action["limit"]:
+        text += " · [bold]perhaps not now, by country[/]"
     if action["allowed"] is False:
         text += f" · [bold red]not before {clock(action['not_before'])}[/]"
     if action["if_known"]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -50,7 +51,7 @@ def advise(
     guidelines  : ids; none = every one that fits the patient.
     every_hours : answer every so many hours from the first fact to `at`, instead of once; not in spans in
         which nothing was charted for a day (the years between two stays).
-    country     : whose label rules to show for monitoring windows; none = all.
+    country     : whose label limits doses and whose monitoring windows are shown; none = all.
     label_date  : the date of the site's label, as `2025-07`; none = rules of every date.
 
     Yields one dict a patient and moment, keys as in docs/advise.md; times are ISO 8601 with Z.
@@ -111,6 +112,7 @@ def answer(
     bed: Bedside, guidelines: Iterable[str], *, country: str | None = None, label_date: str | None = None
 ) -> Answer:
     """Everything said of one patient at one moment."""
+    bed = bed if country is None else replace(bed, country=country.upper())
     refused: list[str] = []
 
     def part(name: str, make: Callable[[], Any]) -> Any:

@@ -51,6 +51,7 @@ class Bedside:
     states: Mapping[str, int]
     found: Mapping[str, Sequence[Found]]
     scale: str = "astct-2019"
+    country: str | None = None
 
     @cached_property
     def rows(self) -> Sequence[Fact]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from tocsin.definitions.dose import Band, DoseRule, Limit, dose_rule, weight_rule
@@ -151,13 +151,17 @@ def dose_at(bed: Bedside, rule_id: str, limits: Iterable[Limit] = ()) -> Dose:
     own = product(bed.therapy, bed.lib).limits if bed.therapy else ()
     earlier = [(int(row["time"]), row.get("value")) for row in bed.given([rule.drug])]
     weight = bed.weight
+    label = [limit for drug, limit in own if drug == rule.drug]
+    if bed.country is not None:
+        # the country is known: its own limits bind, those of others do not
+        label = [replace(each, country="") for each in label if each.country in ("", bed.country)]
     return dose(
         rule_id,
         weight_kg=None if weight is None else float(weight["value"]),
         age_years=bed.age_years,
         now=bed.now,
         earlier=earlier,
-        limits=(*limits, *(limit for drug, limit in own if drug == rule.drug)),
+        limits=(*limits, *label),
         lib=bed.lib,
         problem=weight_conflict(bed),
     )
