@@ -60,13 +60,14 @@ def test_a_name_that_is_markup_stays_text(tmp_path):
 def test_the_sections_stand_in_the_order_people_need_them():
     _, answer = one(*ILL)
     titles = [part.title for part in parts(answer, PRINTED)]
-    assert titles[:4] == ["Grade", "Given", "Drugs asked for now", "Also asked for now"]
-    assert (
-        titles.index("Clocks")
-        < titles.index("Tests due")
-        < titles.index("Sources")
-        < titles.index("Definitions")
-    )
+    assert titles[:5] == ["Grade", "Given", "Drugs asked for now", "Clocks", "Tests due"]
+    assert titles[-2:] == ["Not known", "Sources and definitions"]
+
+
+def test_what_depends_on_something_not_known_is_there_with_its_condition(tmp_path):
+    text = written(tmp_path, *ILL)
+    assert "if neutropenia" in text
+    assert "if nci-lvef-below-40" in text
 
 
 def test_a_patient_with_nothing_charted_but_a_weight_gets_a_sheet_that_asks(tmp_path):
@@ -76,8 +77,29 @@ def test_a_patient_with_nothing_charted_but_a_weight_gets_a_sheet_that_asks(tmp_
 
 
 def test_missing_keys_are_said_to_be_not_known():
-    found = parts({"patient_id": "p", "at": "2026-03-01T12:00:00Z"}, PRINTED)
+    found = parts({"patient_id": "p"}, PRINTED)
     assert any("not known" in line for part in found for line in part.lines)
+
+
+def test_rows_that_lack_keys_are_shown_as_far_as_they_are_known(tmp_path):
+    facts, _ = one(*ILL)
+    answer = {
+        "patient_id": "p1", "grades": {"astct-2019": {"grade": 2}}, "therapy": {"title": "Something"},
+        "actions": [{"guideline": "g", "action": "place", "text": "here"}], "clocks": [{"then": "more"}],
+        "tests_due": [{"test": "CRP", "at_once": True}], "windows": [{"asks": "stay"}],
+        "causes": [{"cause": "c", "standing": "likely"}], "disagreements": [{"topic": "t"}],
+        "product": [{"text": "hold"}],
+    }  # fmt: skip
+    text = sheet(facts, answer, tmp_path / "s.HTML").read_text("utf-8")
+    assert "not known" in text
+    assert "hold" in text
+
+
+def test_letters_that_paper_cannot_print_are_refused_and_not_made_question_marks(tmp_path):
+    facts, answer = one(*ILL, patient="Иванов-7")
+    with pytest.raises(PlotError, match="two patients could look the same"):
+        sheet(facts, answer, tmp_path / "s.pdf")
+    assert "Иванов-7" in sheet(facts, answer, tmp_path / "s.html").read_text("utf-8")
 
 
 def test_what_rests_on_memory_is_marked(tmp_path):

@@ -35,8 +35,9 @@ def outlook(therapy: str | None, lib: Library) -> tuple[Said, ...]:
     'in MajesTEC-1, of 165 people (R/R multiple myeloma), 72.1 % had CRS of any grade (ASTCT 2019)'
     """
     own = list(_of_therapy(therapy, lib)) if therapy else []
-    if therapy and not own:
-        own = [_entry("CRS", f"no figure was found for {therapy}", "", None, "", "", [], "draft")]
+    if not own:
+        what = therapy or "CRS without a therapy charted"
+        own = [_entry("CRS", f"no figure was found for {what}", "", None, "", "", [], "draft")]
     return (*own, *_of_shelf(therapy, lib))
 
 
@@ -84,7 +85,13 @@ def _of_therapy(therapy: str, lib: Library) -> Iterator[Said]:
             yield said("severe CRS", text, "crs_g3plus_pct", "grading_scale")
         for topic, key in (("onset", "onset"), ("duration", "duration")):
             if f"{key}_median" in item:
-                yield said(topic, _spread(item, key), f"{key}_median", f"{key}_min", f"{key}_max", key)
+                entry = said(topic, _spread(item, key), f"{key}_median", f"{key}_min", f"{key}_max", key)
+                if f"{key}_cohort" in item:
+                    # this figure comes from another cohort than the rest of the row
+                    other, many = str(item[f"{key}_cohort"]), item.get(f"{key}_n")
+                    text = f"in {other}, of {many} people, {_spread(item, key)}"
+                    entry = {**entry, "text": text, "cohort": other, "n": many}
+                yield entry
         if "tocilizumab_pct" in item:
             of = item.get("tocilizumab_denominator", "")
             text = f"{item['tocilizumab_pct']:g} % were given tocilizumab ({of or 'of whom is not said'})"

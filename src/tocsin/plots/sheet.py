@@ -55,15 +55,15 @@ def sheet(
     Raises `PlotError` for another suffix or a folder that is not there; nothing is written then.
     """
     target = Path(path)
-    if target.suffix not in SUFFIXES:
+    if target.suffix.lower() not in SUFFIXES:
         raise PlotError(f"{target}: a sheet is one of {', '.join(SUFFIXES)}")
     if not target.parent.is_dir():
         raise PlotError(f"{target}: no such folder `{target.parent}`\n  fix: mkdir -p {target.parent}")
     lib = lib or library()
     when = printed or datetime.now(UTC)
     sections = parts(answer, when)
-    picture = _picture(facts, answer, lib, ".svg" if target.suffix == ".html" else ".png")
-    if target.suffix == ".html":
+    picture = _picture(facts, answer, lib, ".svg" if target.suffix.lower() == ".html" else ".png")
+    if target.suffix.lower() == ".html":
         data = html(answer, sections, None if picture is None else picture.decode()).encode()
     else:
         from tocsin.plots.sheet_pdf import pdf
@@ -77,6 +77,8 @@ def sheet(
 def _picture(facts: pa.Table, answer: Said, lib: Library, suffix: str) -> bytes | None:
     """The timeline up to the answer's moment; none where there is nothing to draw."""
     patient = str(answer.get("patient_id"))
+    if not answer.get("at"):
+        return None
     now = datetime.fromisoformat(str(answer["at"]))
     own = facts.filter(pa.compute.equal(facts["patient_id"], patient))
     own = own.filter(pa.compute.less_equal(own["time"], pa.scalar(now, own.schema.field("time").type)))

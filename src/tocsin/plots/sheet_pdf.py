@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
+from tocsin.plots.course import PlotError
 from tocsin.plots.sheet_parts import NOTE, Part, head_of
 
 #: The built-in fonts of PDF hold Latin 1; what they lack is written in its letters.
@@ -21,7 +22,9 @@ LETTERS = {
     "”": '"',
     "₂": "2",
 }
-SHARES = {2: (30, 70), 3: (50, 30, 20), 5: (22, 14, 18, 20, 26)}
+#: The shapes of grades stand on the picture; in text the number says it.
+LETTERS.update(dict.fromkeys(("○ ", "● ", "◆ ", "■ ", "⬢ ", "✚ "), ""))
+SHARES = {2: (28, 72), 3: (22, 56, 22), 5: (18, 14, 18, 20, 30)}
 
 
 def pdf(answer: Mapping[str, Any], sections: list[Part], picture: bytes | None) -> bytes:
@@ -72,9 +75,18 @@ def _part(paper: Any, part: Part) -> None:
             for row in (part.headings, *part.rows):
                 line = table.row()
                 for text in row:
-                    line.cell(latin(text))
+                    line.cell(latin(plain(text)))
     for text in part.lines:
-        paper.multi_cell(0, size * 0.5, latin(text), new_x="LMARGIN", new_y="NEXT", markdown=True)
+        paper.multi_cell(0, size * 0.5, latin(plain(text)), new_x="LMARGIN", new_y="NEXT", markdown=True)
+
+
+def plain(text: str) -> str:
+    """Text in which only our `**` means anything: the other marks of the printer are broken up.
+
+    >>> plain("a--b __c__ **d**")
+    'a- -b _ _c_ _ **d**'
+    """
+    return text.replace("--", "- -").replace("__", "_ _").replace("~~", "~ ~")
 
 
 def latin(text: str) -> str:
@@ -85,4 +97,11 @@ def latin(text: str) -> str:
     """
     for letter, instead in LETTERS.items():
         text = text.replace(letter, instead)
-    return text.encode("latin-1", "replace").decode("latin-1")
+    try:
+        return text.encode("latin-1").decode("latin-1")
+    except UnicodeEncodeError as error:
+        raise PlotError(
+            f"`{text[error.start : error.end]}` cannot be printed with the fonts every PDF has\n"
+            "  why: printed as `?`, two patients could look the same\n"
+            "  fix: write the sheet as .html and print that"
+        ) from None
