@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from tocsin.definitions.complication import Complication, complication
+from tocsin.definitions.derive import derivations
 from tocsin.definitions.load import Library, library
 from tocsin.definitions.schema import DefinitionError
 from tocsin.facts import resolve
@@ -110,8 +111,14 @@ def _graded(
 ) -> pa.Table:
     rows = grade_table(table, asked, lib=lib, until=until, as_of=as_of)
     none = pa.nulls(len(rows), pa.float64())
+    made_of = {rule.measure: rule.of for rule in derivations(lib)}
+    waiting = [
+        sorted({part for name in names_ for part in made_of.get(name, (name,))})
+        for names_ in rows["waiting_for"].to_pylist()
+    ]
     columns = {
         **{name: rows[name] for name in rows.column_names},
+        "waiting_for": pa.array(waiting, WORDS),
         "complication": rows["scale"],
         "stage": rows["grade"],
         "value_low": none,
@@ -133,12 +140,13 @@ def _scored(
     for row in table.to_pylist():
         patients.setdefault(row["patient_id"], []).append(row)
     for patient, rows in patients.items():
+        dead = min((micros(row["time"]) for row in rows if row["measure"] == "death"), default=None)
+        last = min((each for each in (horizon, dead) if each is not None), default=None)
         for each in asked:
-            present = [row for row in rows if row["measure"] in each.needs]
             for start, end, value in over_time(rows, str(each.score), lib):
-                if horizon is not None and start >= horizon:
+                if last is not None and start >= last:
                     continue
-                stop = horizon if end is None or (horizon is not None and end > horizon) else end
+                stop = last if end is None or (last is not None and end > last) else end
                 low = _stage(each, value.low)
                 high = 4 if value.high is None and value.low is None else _stage(each, value.high)
                 top = max(stage for stage, _ in each.bands)
@@ -147,14 +155,14 @@ def _scored(
                     "complication": each.id,
                     "start": start,
                     "end": stop,
-                    "stage": low if not each.needs or present else 0,
+                    "stage": low,
                     "up_to": max(low, min(high, top)),
                     "value_low": value.low,
                     "value_high": value.high,
                     "ambiguous": False,
                     "because": [f"{item.id} {item.low:g}" for item in value.items if item.low],
                     "waiting_for": list(value.missing),
-                    "judgement": [] if not each.needs or present else ["underlying-disorder"],
+                    "judgement": list(each.asks) if max(low, high) else [],
                     "flags": list(value.flags),
                     "definition": each.hash,
                 }

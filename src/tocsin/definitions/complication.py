@@ -27,7 +27,7 @@ class Complication:
     evidence: str
     score: str | None
     bands: tuple[tuple[int, float], ...]
-    needs: tuple[str, ...]
+    asks: tuple[str, ...]
     hash: str
 
 
@@ -57,7 +57,7 @@ def complication(name: str, lib: Library) -> Complication:
             (),
             scale.hash,
         )
-    reader = Reader(table, str(files[name]), (*COMMON, "evidence", "score", "band", "needs", "note"))
+    reader = Reader(table, str(files[name]), (*COMMON, "evidence", "score", "band", "asks", "note"))
     bands = []
     for i, item in enumerate(table.get("band", ())):
         inner = Reader(item, f"{files[name]}, band {i + 1}", ("stage", "at_least"))
@@ -75,6 +75,6 @@ def complication(name: str, lib: Library) -> Complication:
         reader.text("evidence", ""),
         reader.text("score"),
         tuple(bands),
-        reader.names("needs"),
+        reader.names("asks"),
         hashlib.sha256(files[name].read_bytes()).hexdigest(),
     )

@@ -13,16 +13,17 @@ if TYPE_CHECKING:
     from tocsin.definitions.load import Library
 
 FORMS = ("ratio", "rise_from_lowest", "fold_of_lowest", "rate_per_kg")
-WORDS = (*FORMS, "factor", "within_hours", "over_hours", "first_at_most", "reading")
+WORDS = (*FORMS, "factor", "within_hours", "over_hours", "first_at_most", "room_air", "reading")
 
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
     """How one measure follows from others.
 
-    `ratio`: the first over the second times `factor`, while both stand (and the first is at most
-    `first_at_most`). `rise_from_lowest`, `fold_of_lowest`: a value against the lowest of the last
-    `within_hours`. `rate_per_kg`: volumes of the last `over_hours`, an hour and kilogram.
+    `ratio`: the first over the second times `factor`, while the second stands; a first above
+    `first_at_most` only says more than that; on charted room air the second is `room_air`.
+    `rise_from_lowest`, `fold_of_lowest`: a value against the lowest of the last `within_hours`.
+    `rate_per_kg`: volumes of the last `over_hours`, an hour and kilogram.
     """
 
     measure: str
@@ -31,6 +32,7 @@ class Derivation:
     factor: float
     hours: float
     first_at_most: float | None
+    room_air: float | None = None
 
 
 @lru_cache(maxsize=8)
@@ -60,7 +62,13 @@ def derivations(lib: Library) -> tuple[Derivation, ...]:
         factor = reader.number("factor")
         out.append(
             Derivation(
-                name, said[0], of, 1.0 if factor is None else factor, hours, reader.number("first_at_most")
+                name,
+                said[0],
+                of,
+                1.0 if factor is None else factor,
+                hours,
+                reader.number("first_at_most"),
+                reader.number("room_air"),
             )
         )
     return tuple(out)
