@@ -220,3 +220,17 @@ def test_a_limit_of_one_countrys_label_binds_there_and_is_open_elsewhere_untold(
     rows = tocilizumab(answer)
     assert rows
     assert {row["allowed"] for row in rows} == {allowed}
+
+
+@pytest.mark.parametrize("word", ["crs", "other"])
+def test_after_a_death_nothing_is_asked_for(word):
+    answer = told(*ILL, f"50 h death {word}", hours=60)
+    assert answer["died"] == "2026-01-07T02:00:00Z"
+    assert [key for key in ("actions", "clocks", "tests_due", "missing", "causes") if answer[key]] == []
+    assert set(answer) >= KEYS
+
+
+def test_what_had_happened_and_was_not_yet_recorded_is_no_answer():
+    facts = patient("0 h weight 70 kg recorded 9 h", "1 h teclistamab recorded 9 h")
+    assert list(advise(facts, START + timedelta(hours=5))) == []
+    assert len(list(advise(facts, START + timedelta(hours=9)))) == 1

@@ -19,29 +19,19 @@ from tocsin.definitions.schema import DefinitionError
 from tocsin.facts import resolve
 from tocsin.facts.derived import with_derived
 from tocsin.grading.batch import grade_table
+from tocsin.grading.compile import compiled
+from tocsin.grading.intervals import SCHEMA as INTERVALS
+from tocsin.grading.intervals import WORDS
 from tocsin.grading.live import micros
 from tocsin.scores import over_time
 
-INSTANT = pa.timestamp("us", tz="UTC")
-WORDS = pa.list_(pa.string())
+NAMES = {"scale": "complication", "grade": "stage"}
+VALUES = [pa.field("value_low", pa.float64()), pa.field("value_high", pa.float64())]
 #: Rows like grading's, half-open spans; `value_low` and `value_high` are the score's, where one is behind.
 SCHEMA = pa.schema(
-    [
-        ("patient_id", pa.string()),
-        ("complication", pa.string()),
-        ("start", INSTANT),
-        ("end", INSTANT),
-        ("stage", pa.int8()),
-        ("up_to", pa.int8()),
-        ("value_low", pa.float64()),
-        ("value_high", pa.float64()),
-        ("ambiguous", pa.bool_()),
-        ("because", WORDS),
-        ("waiting_for", WORDS),
-        ("judgement", WORDS),
-        ("flags", WORDS),
-        ("definition", pa.string()),
-    ]
+    [field.with_name(NAMES.get(field.name, field.name)) for field in INTERVALS][:6]
+    + VALUES
+    + [*INTERVALS][6:]
 )
 
 
@@ -90,8 +80,6 @@ def complications(
 
 def _lots(ids: Sequence[str], lib: Library) -> Iterator[tuple[str, ...]]:
     """The complications in lots that one program can read: a program has a bit for each measure."""
-    from tocsin.grading.compile import compiled
-
     if not ids:
         return
     try:

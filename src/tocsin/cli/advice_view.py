@@ -10,6 +10,7 @@ import click
 from tocsin.cli.grade import grade_text
 from tocsin.cli.options import say
 from tocsin.cli.output import show
+from tocsin.plots.sheet_parts import clock
 
 Said = Mapping[str, Any]
 
@@ -17,6 +18,8 @@ Said = Mapping[str, Any]
 def view(answer: Said) -> None:
     """Show one answer."""
     click.echo(heading(answer))
+    if answer.get("died"):
+        click.echo(f"died {clock(answer['died'])} UTC; nothing is asked for")
     _grades(answer)
     _actions(answer)
     _product(answer)
@@ -45,21 +48,12 @@ def heading(answer: Said) -> str:
     return f"{answer['patient_id']} at {clock(answer['at'])} UTC · {since}"
 
 
-def clock(text: str | None) -> str:
-    """An ISO time as people read it.
-
-    >>> clock("2026-03-01T12:00:00Z")
-    '2026-03-01 12:00'
-    """
-    return "" if text is None else text[:16].replace("T", " ")
-
-
 def _grades(answer: Said) -> None:
     rows = [
         (
             scale,
             grade_text(row["grade"], row["up_to"], row["ambiguous"], bool(row["waiting_for"])),
-            clock(row["start"]),
+            clock(row["start"], ""),
             ", ".join(row["because"]),
             ", ".join(row["waiting_for"]),
         )
@@ -158,7 +152,7 @@ def _tests(answer: Said) -> None:
         (
             each["test"],
             "now" if each["at_once"] else f"{each['overdue_hours']:.3g} h late",
-            clock(each["last"]) or "never",
+            clock(each["last"], "never"),
             _words(each["because"]),
         )
         for each in due

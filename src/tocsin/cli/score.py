@@ -220,6 +220,6 @@ def _input(each: Input) -> str:
 
 
 def _clock(t: int) -> str:
-    from tocsin.scores.value import written
+    from tocsin.facts.instants import written
 
     return str(written(t))[:16].replace("T", " ")

@@ -10,7 +10,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from tocsin.definitions.load import Library, library
 from tocsin.definitions.schema import CATEGORIES
+from tocsin.facts.instants import EPOCH
 from tocsin.grading import opcodes as op
 from tocsin.grading.compile import Compiled, compiled
 from tocsin.grading.intervals import empty, table
@@ -27,7 +28,6 @@ from tocsin.grading.program import as_lists, new_state
 from tocsin.grading.rows import EACH, Rows
 from tocsin.grading.rungs import COLUMNS
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TIME = itemgetter(0)
 NO_MORE = (op.INF, math.nan, math.nan, math.nan)
 

@@ -30,6 +30,11 @@ from tocsin.guidance.whom import fits
 Answer = dict[str, Any]
 #: Scales every answer shows; guidelines and labels add those they are written in.
 ALWAYS = ("astct-2019", "icans-astct-2019")
+#: What is asked for, or shown to decide by; empty after a death.
+ASKED = (
+    "actions", "product", "clocks", "tests_due", "markers", "causes", "windows", "disagreements", "outlook",
+    "not_for_this_patient", "missing", "refused",
+)  # fmt: skip
 
 
 def advise(
@@ -68,6 +73,8 @@ def advise(
     asked = tuple(guidelines) or actions.guidelines(lib)
     for course in courses(table, scales_for(asked, lib), lib, conditions(lib)):
         for bed in course.beds(moments_of(course, at, every_hours)):
+            if not bed.rows:
+                continue  # what had happened by then was not yet known
             yield answer(bed, asked, country=country, label_date=label_date)
 
 
@@ -126,14 +133,23 @@ def answer(
     said: Answer = {
         "patient_id": bed.patient,
         "at": written(bed.now),
+        "died": written(bed.died),
         "therapy": therapy(bed),
         "weight": weight(bed),
         "grades": {scale: grade(bed, scale) for scale in bed.grades},
         "episode": episode(bed),
         "given": given(bed),
     }
-    own = part("actions", lambda: actions.actions(bed, names))
+    if bed.died is not None:
+        # nothing is asked for any more; what stood before is still told
+        return {
+            **said,
+            **{key: [] for key in ASKED},
+            "product_note": "",
+            "definitions": _definitions(bed, said),
+        }
     limits = actions.limits_for(bed, names)
+    own = part("actions", lambda: actions.actions(bed, names))
     label = part("product", lambda: products.steps(bed, limits))
     said["actions"] = [_written(each) for each in [*label, *own]]
     said["product"] = [each for each in said["actions"] if each.get("product")]
@@ -178,7 +194,7 @@ def _definitions(bed: Bedside, said: Answer) -> dict[str, str]:
     """Id to hash of every scale, guideline and dose file that the answer rests on."""
     found = {scale: str(row["definition"]) for scale, row in said["grades"].items()}
     rules = {rule.drug: rule.hash for rule in dose_rules(bed.lib).values()}
-    for action in said["actions"]:
+    for action in said.get("actions", ()):
         if action["guideline"] in actions.guidelines(bed.lib):
             found[f"guidelines/{action['guideline']}"] = guideline(action["guideline"], bed.lib).hash
         if action["drug"]:

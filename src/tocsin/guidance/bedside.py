@@ -18,12 +18,13 @@ import pyarrow as pa
 from tocsin.definitions.load import Library, library
 from tocsin.episodes import episodes
 from tocsin.facts import resolve
+from tocsin.facts.instants import moment, written
 from tocsin.grading.batch import grade_table
 from tocsin.grading.compile import compiled
 from tocsin.grading.live import micros
 from tocsin.grading.moments import Findings
 from tocsin.grading.opcodes import HOUR
-from tocsin.guidance.chart import SILENT, Chart, Fact, moment, written
+from tocsin.guidance.chart import SILENT, Chart, Fact
 from tocsin.guidance.pending import Pending
 
 __all__ = [
@@ -142,6 +143,12 @@ class Bedside:
         """The age charted last."""
         row = self.last("age")
         return None if row is None or row.get("value") is None else float(row["value"])
+
+    @cached_property
+    def died(self) -> int | None:
+        """When the patient died; none if alive as far as is known."""
+        rows = self.chart.until("death", self.now)
+        return int(rows[0]["time"]) if rows else None
 
     @cached_property
     def episode(self) -> Found | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tocsin.definitions.load import Library
@@ -13,20 +12,6 @@ from tocsin.grading.live import micros
 Fact = Mapping[str, Any]
 #: Rows that were charted and say nothing that could be used.
 SILENT = ("unusable", "retracted")
-
-
-def moment(t: int) -> datetime:
-    """Microseconds since 1970 as a moment."""
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=t)
-
-
-def written(t: int | None) -> str | None:
-    """Microseconds since 1970 as ISO 8601 with Z, to the second.
-
-    >>> written(1_772_366_400_000_000)
-    '2026-03-01T12:00:00Z'
-    """
-    return None if t is None else moment(t).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Chart:

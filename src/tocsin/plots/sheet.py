@@ -31,6 +31,7 @@ p { margin: 2px 0 } .head { color: #333; margin-bottom: 6px } .note { color: #33
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 th { text-align: left; font-weight: 600; font-size: 11px; color: #444; padding: 1px 8px 1px 0 }
 td { vertical-align: top; padding: 2px 8px 2px 0; border-top: 1px solid #ccc; overflow-wrap: anywhere }
+td:first-child { min-width: 84px; overflow-wrap: break-word }
 tr { break-inside: avoid } h2 { break-after: avoid } svg { max-width: 100%; height: auto }
 .strong { font-weight: 700 } .small { font-size: 10.5px; color: #333 }
 @media (max-width: 600px) {

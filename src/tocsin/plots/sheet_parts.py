@@ -38,12 +38,18 @@ def head_of(answer: Said) -> tuple[str, str]:
         hours = float(therapy.get("hours_since") or 0.0)
         dose = f"dose {therapy.get('dose_number', UNKNOWN)} at {clock(therapy.get('dose_time'))}"
         since = f"{therapy.get('title', UNKNOWN)}, {dose}, +{hours:.4g} h (day {int(hours // 24)})"
+    if answer.get("died"):
+        since += f" · died {clock(answer['died'])}"
     return f"Hand-over: {answer.get('patient_id', UNKNOWN)}", f"{clock(answer.get('at'))} UTC · {since}"
 
 
-def clock(text: Any) -> str:
-    """An ISO time as people read it."""
-    return str(text)[:16].replace("T", " ") if text else UNKNOWN
+def clock(text: Any, missing: str = UNKNOWN) -> str:
+    """An ISO time as people read it.
+
+    >>> clock("2026-03-01T12:00:00Z"), clock(None)
+    ('2026-03-01 12:00', 'not known')
+    """
+    return str(text)[:16].replace("T", " ") if text else missing
 
 
 def parts(answer: Said, printed: datetime) -> list[Part]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from tocsin.definitions.schema import TocsinError, near
 from tocsin.definitions.score import Score, score_definition, score_names
 from tocsin.definitions.score_window import timing
 from tocsin.facts import resolve
+from tocsin.facts.instants import moment
 from tocsin.grading.live import micros
 from tocsin.grading.opcodes import HOUR
 from tocsin.scores.evaluate import Course, change, window_cut
@@ -113,12 +114,8 @@ def table(values: Iterable[Value]) -> pa.Table:
     rows = []
     for value in values:
         said = value.as_dict()
-        rows.append({**{key: said.get(key) for key in SCHEMA.names}, "at": _moment(value.at)})
+        rows.append({**{key: said.get(key) for key in SCHEMA.names}, "at": moment(value.at)})
     return pa.Table.from_pylist(rows, SCHEMA)
-
-
-def _moment(t: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=t)
 
 
 def _calculated(name: str, lib: Library) -> Score:
@@ -142,10 +139,10 @@ def _calculated(name: str, lib: Library) -> Score:
 def _records(facts: Any, at: datetime | int | None, lib: Library) -> Iterator[Record]:
     """Each patient's rows as they were known at the moment."""
     whole = facts if isinstance(facts, pa.Table) else pa.table(facts)
-    moment = _moment(at) if isinstance(at, int) else at
-    whole = resolve(whole, moment)
+    known = moment(at) if isinstance(at, int) else at
+    whole = resolve(whole, known)
     if at is not None:
-        whole = whole.filter(pc.less_equal(whole["time"], pa.scalar(moment, INSTANT)))
+        whole = whole.filter(pc.less_equal(whole["time"], pa.scalar(known, INSTANT)))
     patients: dict[str, list[dict[str, Any]]] = {}
     for row in whole.to_pylist():
         patients.setdefault(row["patient_id"], []).append(row)

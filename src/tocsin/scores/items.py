@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -35,11 +36,12 @@ class Ground:
 
 def item_feed(item: ScoreItem, ground: Ground) -> ItemFeed:
     """The item over one patient's record."""
+    kinds: dict[str, Callable[[ScoreItem, Ground], ItemFeed]]
     kinds = {"value": Number, "bands": Banded, "count_of": Counted, "first_of": Ladder, "worst_of": Worst}
     return kinds[item.form](item, ground)
 
 
-class ItemFeed:
+class ItemFeed(ABC):
     """An item over time; asked at ascending moments."""
 
     def __init__(self, item: ScoreItem, ground: Ground) -> None:
@@ -48,9 +50,9 @@ class ItemFeed:
         self.conditions = [Test(each, ground) for each in item.conditions]
         self.parts = [item_feed(part, ground) for part in item.parts]
 
+    @abstractmethod
     def at(self, asked: Asked) -> Item:
         """What the item is worth at a moment."""
-        raise NotImplementedError
 
     def points(self) -> Iterator[float]:
         """When the answer may change, findings aside."""

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
 from math import log2
 from typing import Any
 
-
-def written(t: int | None) -> str | None:
-    """Microseconds since 1970 as ISO 8601 with Z, to the second.
-
-    >>> written(1_772_366_400_000_000)
-    '2026-03-01T12:00:00Z'
-    """
-    if t is None:
-        return None
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=t)).strftime("%Y-%m-%dT%H:%M:%SZ")
+from tocsin.facts.instants import written
 
 
 @dataclass(frozen=True, slots=True)
