@@ -63,6 +63,7 @@ class Patient:
 class Live:
     """Grades of many patients, kept up to date.
 
+    >>> from datetime import UTC
     >>> noon = datetime(2026, 1, 5, 12, tzinfo=UTC)
     >>> ward = Live(["astct-2019"])
     >>> ward.add({"patient_id": "p1", "time": noon, "measure": "temperature", "value": 38.4})

@@ -25,7 +25,7 @@ from tocsin.grading.live import micros
 from tocsin.grading.moments import Findings
 from tocsin.grading.opcodes import HOUR
 from tocsin.guidance.chart import SILENT, Chart, Fact
-from tocsin.guidance.pending import Pending
+from tocsin.guidance.pending import Pending, joined
 
 __all__ = [
     "NO", "SILENT", "UNKNOWN", "YES", "Bedside", "Chart", "Course", "Fact", "bedside", "courses", "moment",
@@ -204,7 +204,7 @@ class Course:
         rows = facts.to_pylist()
         self.corrected = any(row.get("replaces") or row.get("text") == "retracted" for row in rows)
         self.chart = Chart(rows)
-        self.unknown = _joined(
+        self.unknown = joined(
             (row["time"], row["recorded"])
             for row in self.chart.rows
             if row.get("recorded") is not None and row["recorded"] > row["time"]
@@ -386,18 +386,3 @@ def _read_by(lib: Library, scale: str = "astct-2019") -> frozenset[str]:
 @lru_cache(maxsize=8)
 def _therapies(lib: Library) -> tuple[str, ...]:
     return tuple(lib.classes.get("therapy", ()))
-
-
-def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Half-open spans, those that touch joined, in order.
-
-    >>> _joined([(5, 7), (0, 2), (1, 3)])
-    [(0, 3), (5, 7)]
-    """
-    out: list[tuple[int, int]] = []
-    for start, stop in sorted(spans):
-        if out and start <= out[-1][1]:
-            out[-1] = (out[-1][0], max(stop, out[-1][1]))
-        else:
-            out.append((start, stop))
-    return out

@@ -8,7 +8,7 @@ goes on from there with what was.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -102,3 +102,18 @@ def intervals(machine: Live, patient: Patient, first: int, now: int) -> pa.Table
     numbers = np.array(kept, np.int64).reshape(-1, len(COLUMNS))
     numbers[:, 3] = np.minimum(numbers[:, 3], now + 1)
     return table(numbers, pa.array([TWIN], pa.string()), machine.compiled)
+
+
+def joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Half-open spans, those that touch joined, in order.
+
+    >>> joined([(5, 7), (0, 2), (1, 3)])
+    [(0, 3), (5, 7)]
+    """
+    out: list[tuple[int, int]] = []
+    for start, stop in sorted(spans):
+        if out and start <= out[-1][1]:
+            out[-1] = (out[-1][0], max(stop, out[-1][1]))
+        else:
+            out.append((start, stop))
+    return out
