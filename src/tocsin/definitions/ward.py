@@ -1,0 +1,182 @@
+"""Reads the shelf `wards`: how a ward measures, supports and treats a simulated patient."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import IntEnum, auto
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tocsin.definitions.model import ORIGINS
+from tocsin.definitions.reader import Reader
+from tocsin.definitions.schema import COMMON, STATUSES, DefinitionError, near
+
+if TYPE_CHECKING:
+    from tocsin.definitions.load import Library
+
+
+class Policy(IntEnum):
+    """The places of a ward's numbers, named `section_key` of its file."""
+
+    @staticmethod
+    def _generate_next_value_(name: str, start: int, count: int, last_values: list[int]) -> int:
+        return count
+
+    observe_routine_hours = auto()
+    observe_close_hours = auto()
+    observe_close_from = auto()
+    observe_missing = auto()
+    observe_labs_hours = auto()
+    observe_late_minutes = auto()
+    observe_temperature_usual = auto()
+    observe_temperature_sd = auto()
+    observe_mean_bp_sd = auto()
+    observe_spo2_sd = auto()
+    observe_lab_sd = auto()
+    oxygen_start_below = auto()
+    oxygen_step_up_below = auto()
+    oxygen_wean_above = auto()
+    oxygen_wean_hours = auto()
+    pressure_bolus_below = auto()
+    pressure_boluses = auto()
+    pressure_bolus_reset_hours = auto()
+    pressure_bolus_ml = auto()
+    pressure_bolus_ml_per_kg = auto()
+    pressure_bolus_gain = auto()
+    pressure_bolus_hours = auto()
+    pressure_pressor_below = auto()
+    pressure_target = auto()
+    pressure_step = auto()
+    pressure_most = auto()
+    pressure_gain = auto()
+    pressure_second_pressor_from = auto()
+    pressure_wean_above = auto()
+    fever_from = auto()
+    fever_treat_from = auto()
+    fever_mg = auto()
+    fever_mg_per_kg = auto()
+    fever_every_hours = auto()
+    fever_effect = auto()
+    fever_hours = auto()
+    treatment_tocilizumab_from = auto()
+    treatment_tocilizumab_delay_hours = auto()
+    treatment_tocilizumab_repeat_hours = auto()
+    treatment_tocilizumab_doses = auto()
+    treatment_tocilizumab_mg_per_kg = auto()
+    treatment_tocilizumab_light_mg_per_kg = auto()
+    treatment_tocilizumab_light_below_kg = auto()
+    treatment_tocilizumab_most_mg = auto()
+    treatment_steroid_from = auto()
+    treatment_steroid_delay_hours = auto()
+    treatment_dexamethasone_mg = auto()
+    treatment_dexamethasone_every_hours = auto()
+    treatment_dexamethasone_doses = auto()
+    treatment_methylprednisolone_from = auto()
+    treatment_methylprednisolone_mg = auto()
+    treatment_methylprednisolone_every_hours = auto()
+    treatment_methylprednisolone_doses = auto()
+
+
+SECTIONS = ("observe", "oxygen", "pressure", "fever", "treatment")
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One rung of the oxygen ladder; `view` is how ill the ward takes a patient on it to be, 0 to 4."""
+
+    device: str
+    flow: float
+    fio2: float
+    spo2_gain: float
+    view: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ward:
+    """One ward: its numbers by name, its ladder, and `readout` as it stands in the file."""
+
+    id: str
+    title: str
+    numbers: Mapping[str, float]
+    ladder: tuple[Rung, ...]
+    readout: Mapping[str, Mapping[str, Any]]
+
+    def changed(self, **numbers: float) -> Ward:
+        """This ward with some numbers of its own; an unknown name is refused with its near miss."""
+        for name in numbers:
+            if name not in self.numbers:
+                raise DefinitionError(f"no number `{name}` of a ward{near(name, self.numbers)}")
+        return replace(self, numbers={**self.numbers, **numbers})
+
+    @property
+    def array(self) -> NDArray[np.float64]:
+        """The numbers in the order of `Policy`."""
+        return np.array([self.numbers[name.name] for name in Policy], dtype=np.float64)
+
+    @property
+    def rungs(self) -> NDArray[np.float64]:
+        """The ladder as rows of flow (L/min), FiO2 (%), gain of saturation (%), view."""
+        return np.array([[one.flow, one.fio2, one.spo2_gain, one.view] for one in self.ladder])
+
+
+def read_ward(path: Path) -> Ward:
+    """One ward; raises `DefinitionError` naming the key that is wrong."""
+    where = str(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise DefinitionError(f"{where}: is not TOML: {error}\n  fix: mend the line it names") from None
+    reader = Reader(table, where, (*COMMON, *SECTIONS, "ladder", "readout"))
+    reader.choice("status", STATUSES)
+    numbers: dict[str, float] = {}
+    for section in SECTIONS:
+        for key, inner in table.get(section, {}).items():
+            one = Reader(inner, f"{where}, {section}.{key}", ("value", "unit", "meaning", "origin", "source"))
+            value = one.number("value")
+            if value is None:
+                raise one.fail("value", "is missing", "value = 4")
+            if one.choice("origin", ORIGINS) == "published" and not one.text("source", ""):
+                raise one.fail("source", "is missing of a published value", 'source = "a key of references.bib"')
+            numbers[f"{section}_{key}"] = value
+    known = [name.name for name in Policy]
+    for name in sorted({*numbers} ^ {*known}):
+        raise DefinitionError(
+            f"{where}: `{name.replace('_', '.', 1)}` is "
+            + (f"not a number of a ward{near(name, known)}" if name in numbers else "missing")
+            + "\n  fix: a ward names every number of wards/usual.toml and no other"
+        )
+    rungs = []
+    for n, row in enumerate(table.get("ladder", []), 1):
+        one = Reader(row, f"{where}, rung {n}", ("device", "flow", "fio2", "spo2_gain", "view"))
+        parts = {name: one.number(name) for name in ("flow", "fio2", "spo2_gain", "view")}
+        for name, part in parts.items():
+            if part is None:
+                raise one.fail(name, "is missing", f"{name} = 2")
+        rungs.append(Rung(one.text("device"), *(float(part or 0.0) for part in parts.values())))
+    if not rungs:
+        raise reader.fail("ladder", "is missing", "[[ladder]] with a first rung of room air")
+    return Ward(path.stem, reader.text("title"), numbers, tuple(rungs), table.get("readout", {}))
+
+
+@lru_cache(maxsize=16)
+def _ward(path: Path) -> Ward:
+    return read_ward(path)
+
+
+def ward_of(name: str, lib: Library) -> Ward:
+    """The ward of this id; raises `DefinitionError` naming those there are.
+
+    >>> from tocsin.definitions.load import library
+    >>> ward_of("usual", library()).ladder[0].device
+    'room-air'
+    """
+    files = lib.files("wards")
+    if name not in files:
+        raise DefinitionError(f"no ward `{name}`{near(name, files)}\n  fix: one of: {', '.join(sorted(files))}")
+    return _ward(files[name])
