@@ -6,6 +6,8 @@ of 10,000; two models drawn with one seed give twins, which makes comparisons of
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numba as nb
 import numpy as np
 
@@ -14,9 +16,20 @@ from tocsin.definitions.schema import DefinitionError, TocsinError, near
 from tocsin.simulation.draws import normal, uniform
 from tocsin.simulation.equations import Parameter, Vector
 
+
+@dataclass(frozen=True, slots=True)
+class Patients:
+    """Parameters (n, parameters), weight (kg) and age (years) of patients `first`, `first` + 1, ... of `seed`."""
+
+    parameters: Vector
+    weight: Vector
+    age: Vector
+    seed: int
+    first: int = 0
+
+
 #: Purposes of random numbers, so that no two uses share one. Parameters use their own places.
 WEIGHT, AGE, CLASS = 900, 901, 910
-HOUR = 1.0 / 24.0
 
 
 def typical(model: Model) -> Vector:
@@ -36,8 +49,8 @@ def typical(model: Model) -> Vector:
     return np.array([model.values[name].value for name in names])
 
 
-def population(model: Model, patients: int, seed: int, *, first: int = 0) -> tuple[Vector, Vector, Vector]:
-    """Parameters (n, parameters), weight in kg and age in years of `patients` patients, from `first` on.
+def population(model: Model, patients: int, seed: int, *, first: int = 0) -> Patients:
+    """`patients` patients of a model, from number `first` on.
 
     Raises
     ------
@@ -62,7 +75,7 @@ def population(model: Model, patients: int, seed: int, *, first: int = 0) -> tup
     weight, age = np.empty(patients), np.empty(patients)
     _draw(middle, spread, logs, effect, share, factor, np.array([*model.weight, *model.age]),
           seed, first, out, weight, age)  # fmt: skip
-    return out, weight, age
+    return Patients(out, weight, age, seed, first)
 
 
 @nb.njit(cache=True)
