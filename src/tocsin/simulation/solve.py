@@ -31,13 +31,17 @@ rates = nb.njit(cache=True, error_model="numpy")(equations.rates)
 N = len(State)
 INPUTS = len(Input)
 CHANNELS = len(Chart)
-#: Absolute tolerance of each state: 1e-8 where 1 is the scale, 1e-4 for pg/mL, mg/L, ug/L and mg of drug.
+#: Absolute tolerance of each state: 1e-8 where 1 is the scale, 1e-4 for pg/mL, mg/L, ug/L and
+#: mg of antibody.
 ATOL = np.full(N, 1e-8)
 for _state in (
     State.ifn_gamma, State.tnf_alpha, State.il_1_beta, State.il_6, State.il_10, State.crp, State.ferritin,
     State.tocilizumab, State.tocilizumab_peripheral, State.siltuximab, State.siltuximab_peripheral,
 ):  # fmt: skip
     ATOL[_state] = 1e-4
+for _state in (State.anakinra_depot, State.anakinra, State.dexamethasone, State.methylprednisolone):
+    ATOL[_state] = 1e-3  # mg, of doses of 10 mg and more
+ATOL[State.steroid] = 1e-4  # mg still at work, half its effect at 3
 ATOL[State.il_1_beta] = 1e-6  # its floor is 0.28 pg/mL
 
 
@@ -165,8 +169,7 @@ def _course(p, doses, hours, rtol, atol, ward, ladder, cared, seed, number, weig
                 - 1.0 / 40.0 * k7[i]
             )
             local /= atol[i] + rtol * max(abs(y[i]), abs(end[i]))
-            error += local * local
-        error = (error / N) ** 0.5
+            error = max(error, abs(local)) if local == local else local
         if not error <= 1.0:  # too large, or not a number
             h *= max(0.2, 0.9 * error**-0.2) if error == error else 0.1
             if h < 1e-9:

@@ -1,0 +1,186 @@
+"""Reads the shelf `trials`: published trials to simulate, and what each one published.
+
+A target's `role` says what it is for. `fit` and `hold-out` were settled before the first calibration and
+stay: a hold-out never moves a parameter. `guide` is shown and judges nothing; whatever rests on memory is
+at most a guide.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tocsin.definitions.model import PlannedDose, read_dose
+from tocsin.definitions.reader import Reader
+from tocsin.definitions.schema import COMMON, STATUSES, DefinitionError, near
+from tocsin.definitions.ward import Policy
+
+if TYPE_CHECKING:
+    from tocsin.definitions.load import Library
+
+ROLES = ("fit", "hold-out", "guide")
+#: What can be asked of a simulated trial, and what else a target of it says.
+QUANTITIES: Mapping[str, tuple[str, ...]] = {
+    "share-at-least": ("grade",),
+    "share-grade": ("grade",),
+    "onset-days": (),
+    "onset-hours": (),
+    "onset-iqr-days": (),
+    "onset-after-dose-days": (),
+    "onset-share-from-day": ("day",),
+    "free-at-hours": ("hours",),
+    "duration-days": (),
+    "fever-days": (),
+    "days-onset-to-grade-4": (),
+    "hours-to-grade-3": (),
+    "tocilizumab-share": (),
+    "steroid-share": (),
+    "oxygen-share": (),
+    "ventilator-share": (),
+    "fluid-or-pressor-share": (),
+    "high-dose-pressor-share": (),
+    "low-pressure-share": (),
+    "fever-share": (),
+    "tocilizumab-response": (),
+    "recurrence-share": ("given",),
+    "more-than-one-share": (),
+    "t-cell-peak-days": (),
+    "peak-median": ("measure", "grade"),
+    "at-onset-median": ("measure",),
+    "peak-after-onset-days": ("measure",),
+    "sd-log-peak": ("measure",),
+    "il-6-highest-median": ("first", "last"),
+    "temperature-rise-median": (),
+    "temperature-peak-hours": (),
+    "map-fall-median": (),
+    "auroc-below": ("measure",),
+}
+_KEYS = (
+    "id", "quantity", "value", "unit", "role", "says", "grade", "measure", "day", "hours", "given", "first", "last",
+    "of", "low", "high", "n", "bound", "upward", "ceiling", "source", "locator", "status", "reading",
+)  # fmt: skip
+_NUMBERS = ("grade", "day", "hours", "first", "last", "ceiling")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One published number. `low`, `high`: its published interval. `bound`: it is only a limit.
+
+    `numbers` holds what the quantity needs (`grade`, `day`, `hours`, `first`, `last`, and a `ceiling` above
+    which the assay could not read); `of` is `all` or `crs`; `given` is `tocsin`'s word for the first
+    event's treatment; `upward` means this grade or higher.
+    """
+
+    id: str
+    says: str
+    quantity: str
+    value: float
+    unit: str
+    role: str
+    numbers: Mapping[str, float]
+    measure: str = ""
+    of: str = "all"
+    given: str = ""
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    bound: str = ""
+    upward: bool = False
+    source: str = ""
+    status: str = "draft"
+    reading: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One trial: whom, what was given (`doses`; empty: the model's usual), how the ward acted, what came out."""
+
+    id: str
+    title: str
+    model: str
+    scale: str
+    n: int
+    days: float
+    source: tuple[str, ...]
+    policy: Mapping[str, float]
+    doses: tuple[PlannedDose, ...]
+    targets: tuple[Target, ...]
+    reading: str = ""
+
+
+def read_trial(path: Path) -> Trial:
+    """One trial; raises `DefinitionError` naming the key that is wrong."""
+    where = str(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise DefinitionError(f"{where}: is not TOML: {error}\n  fix: mend the line it names") from None
+    keys = (*COMMON, "model", "scale", "n", "days", "policy", "dose", "target")
+    reader = Reader(table, where, keys)
+    if reader.text("id") != path.stem:
+        raise reader.fail("id", f"is `{reader.text('id')}`", f'id = "{path.stem}", as the file is called')
+    reader.choice("status", STATUSES)
+    known = [name.name for name in Policy]
+    for name in table.get("policy", {}):
+        if name not in known:
+            raise reader.fail("policy", f"names `{name}`{near(name, known)}", "a number of a ward")
+    size, days = reader.number("n"), reader.number("days")
+    if size is None or size < 1 or size != int(size):
+        raise reader.fail("n", f"is {size}", "n = 68, the patients treated")
+    targets = tuple(read_target(row, f"{where}, target {n}") for n, row in enumerate(table.get("target", []), 1))
+    ids = [target.id for target in targets]
+    for target in ids:
+        if ids.count(target) > 1:
+            raise reader.fail("target", f"`{target}` stands twice", "one id for each")
+    return Trial(
+        path.stem, reader.text("title"), reader.text("model"), reader.text("scale"), int(size), days or 28.0,
+        reader.names("source"), {key: float(one) for key, one in table.get("policy", {}).items()},
+        tuple(read_dose(row, f"{where}, dose {n}") for n, row in enumerate(table.get("dose", []), 1)),
+        targets, reader.text("reading", ""),
+    )  # fmt: skip
+
+
+def read_target(row: Mapping[str, object], where: str) -> Target:
+    """One target; raises `DefinitionError`."""
+    reader = Reader(row, where, _KEYS)
+    quantity = reader.choice("quantity", QUANTITIES)
+    for key in QUANTITIES[quantity]:
+        if key not in row:
+            raise reader.fail(key, f"is missing of `{quantity}`", f"{key} = ...")
+    value, size = reader.number("value"), reader.number("n")
+    if value is None:
+        raise reader.fail("value", "is missing", "value = 79.0")
+    role = reader.choice("role", ROLES)
+    status = reader.choice("status", (*STATUSES, "memory"), "draft")
+    return Target(
+        reader.text("id"), reader.text("says"), quantity, value, reader.text("unit"), role,
+        {key: number for key in _NUMBERS if (number := reader.number(key)) is not None},
+        reader.text("measure", ""), reader.choice("of", ("all", "crs"), "all"),
+        reader.choice("given", ("", "tocilizumab", "none"), ""), reader.number("low"), reader.number("high"),
+        None if size is None else int(size), reader.choice("bound", ("", "at-most", "at-least"), ""),
+        reader.flag("upward"), reader.text("source", ""), status, reader.text("reading", ""),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def _trial(path: Path) -> Trial:
+    return read_trial(path)
+
+
+def trial_of(name: str, lib: Library) -> Trial:
+    """The trial of this id; raises `DefinitionError` naming those there are.
+
+    >>> from tocsin.definitions.load import library
+    >>> trial_of("eliana", library()).n
+    68
+    """
+    files = lib.files("trials")
+    if name not in files:
+        raise DefinitionError(
+            f"no trial `{name}`{near(name, files)}\n  fix: one of: {', '.join(sorted(files))}"
+        )
+    return _trial(files[name])
