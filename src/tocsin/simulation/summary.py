@@ -31,6 +31,7 @@ class Summary(_Place):
     steroid = auto()  # dexamethasone given by the ward, mg
     oxygen = auto()  # 1 if any device was used
     ventilated = auto()  # 1 if the highest rung was used
+    device = auto()  # highest rung of the ladder
     fluid = auto()  # boluses
     pressor = auto()  # highest sum of the vasopressors, ug/kg/min
     fourth_after_tocilizumab = auto()  # highest severity from 1 d to 14 d after the first dose
@@ -80,7 +81,7 @@ def summarise(states, chart, fever_from, top, out):  # type: ignore[no-untyped-d
     out[:] = np.nan
     for place in (
         Summary.severity, Summary.tocilizumab, Summary.steroid, Summary.oxygen, Summary.ventilated,
-        Summary.fluid, Summary.pressor, Summary.fourth_after_tocilizumab,
+        Summary.device, Summary.fluid, Summary.pressor, Summary.fourth_after_tocilizumab,
     ):  # fmt: skip
         out[place] = 0.0
     quiet = 0
@@ -110,6 +111,7 @@ def summarise(states, chart, fever_from, top, out):  # type: ignore[no-untyped-d
             if out[Summary.tocilizumab_first] != out[Summary.tocilizumab_first]:
                 out[Summary.tocilizumab_first] = k
         out[Summary.steroid] += chart[k, Chart.dexamethasone] + chart[k, Chart.methylprednisolone]
+        out[Summary.device] = max(out[Summary.device], chart[k, Chart.device])
         if chart[k, Chart.device] > 0:
             out[Summary.oxygen] = 1.0
         if chart[k, Chart.device] >= top:
