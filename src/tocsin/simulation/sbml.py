@@ -14,7 +14,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
@@ -40,9 +40,10 @@ OPERATORS: dict[type[ast.operator], str] = {
 STATE_UNITS = {
     **dict.fromkeys(
         (
-            State.depot, State.engager, State.engager_peripheral, State.tocilizumab, State.tocilizumab_peripheral,
-            State.siltuximab, State.siltuximab_peripheral, State.anakinra_depot, State.anakinra,
-            State.dexamethasone, State.methylprednisolone, State.steroid,
+            State.depot, State.engager, State.engager_peripheral, State.tocilizumab,
+            State.tocilizumab_peripheral, State.siltuximab, State.siltuximab_peripheral,
+            State.anakinra_depot, State.anakinra, State.dexamethasone, State.methylprednisolone,
+            State.steroid,
         ),
         "mg",
     ),
@@ -50,6 +51,20 @@ STATE_UNITS = {
     **dict.fromkeys((State.ifn_gamma, State.tnf_alpha, State.il_1_beta, State.il_6, State.il_10), "pg/mL"),
     State.ferritin: "ug/L",
     State.fever: "Cel",
+}  # fmt: skip
+#: The unit of each named part of an equation that has one; the rest are pure numbers. A test has libSBML
+#: check the units of every equation, so a wrong or a missing line here does not stay.
+TERM_UNITS = {
+    **dict.fromkeys(("toci", "silt", "anakinra_term", "plasma"), "mg/L"),
+    **dict.fromkeys(("free_il6", "free_il1"), "pg/mL"),
+    **dict.fromkeys(("activation", "expansion"), "1/d"),
+    **dict.fromkeys(
+        (
+            "absorbed", "toci_back", "silt_back", "anakinra_in", "dexamethasone_out",
+            "methylprednisolone_out",
+        ),
+        "mg/d",
+    ),
 }  # fmt: skip
 #: What a unit is made of: SBML kind, power of ten, multiplier. A difference of 1 Cel is one of 1 kelvin.
 ATOMS = {
@@ -97,7 +112,7 @@ def to_sbml(
     Parameters
     ----------
     values : the patient's parameters in the order of `Parameter`: a row of `Patients.parameters`.
-    doses : (rows, 4), first hour, last hour, input, amount a day: a row of `schedule(...)`, or `as_given(...)`.
+    doses : (rows, 4), first hour, last hour, input, amount a day: one of `schedule`'s, or from `as_given`.
     shelf : `Model.values`: gives each parameter its unit, its meaning and its origin as a note.
     name : what the document calls the model.
 
@@ -118,10 +133,10 @@ def to_sbml(
     root = Element("sbml", {"xmlns": SBML, "level": "3", "version": "2"})
     model = SubElement(root, "model", {"id": "cytokine_release", "name": name, "timeUnits": "day"})
     _note(model, "Time in days from the first dose; inputs in mg a day (pathogen: its own unit a day).")
-    units = {} if shelf is None else _units(shelf)
+    units = {} if shelf is None else _units(shelf, terms)
     _define_units(model, {"d", *units.values()})
     _declare(model, numbers, terms, changes.pop(0.0, {}), shelf or {}, units)
-    _begin(model, begins)
+    _begin(model, begins, units)
     listed = SubElement(model, "listOfRules")
     for term, math in terms.items():
         SubElement(listed, "assignmentRule", {"variable": term}).append(_math(math))
@@ -237,9 +252,10 @@ def _math(formula: Element) -> Element:
 # --- the document ---------------------------------------------------------------------------------------
 
 
-def _units(shelf: Mapping[str, Value]) -> dict[str, str]:
-    """The unit of every state, parameter and input, those that SBML can say."""
+def _units(shelf: Mapping[str, Value], terms: Iterable[str]) -> dict[str, str]:
+    """The unit of every state, parameter, input and term, those that SBML can say."""
     units = {state.name: STATE_UNITS.get(state, "1") for state in State}
+    units |= {term: TERM_UNITS.get(term, "1") for term in terms}
     units |= {name: value.unit for name, value in shelf.items()}
     units |= {_given(each.name): "1/d" if each is Input.pathogen else "mg/d" for each in Input}
     return {name: unit for name, unit in units.items() if all(part in ATOMS for part in _parts(unit))}
@@ -266,12 +282,12 @@ def _define_units(model: Element, units: set[str]) -> None:
         for place, part in enumerate(unit.split("/")):
             if part != "1":
                 kind, scale, multiplier = ATOMS[part]
-                power = -1 if place else 1
-                SubElement(
-                    parts,
-                    "unit",
-                    {"kind": kind, "exponent": str(power), "scale": str(scale), "multiplier": repr(multiplier)},
-                )
+                said = {
+                    "exponent": "-1" if place else "1",
+                    "scale": str(scale),
+                    "multiplier": repr(multiplier),
+                }
+                SubElement(parts, "unit", {"kind": kind, **said})
 
 
 def _declare(
@@ -306,9 +322,11 @@ def _declare(
         declare(term, None, constant=False)
 
 
-def _begin(model: Element, begins: Mapping[str, Element]) -> None:
+def _begin(model: Element, begins: Mapping[str, Element], units: Mapping[str, str]) -> None:
     listed = SubElement(model, "listOfInitialAssignments")
     for state, math in begins.items():
+        if math.tag == "cn" and state in units:
+            math.set("sbml:units", _unit_id(units[state]))  # a bare number has the unit of its state
         SubElement(listed, "initialAssignment", {"symbol": state}).append(_math(math))
 
 
