@@ -23,6 +23,7 @@ import math
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
@@ -288,7 +289,7 @@ def main() -> None:
         with options.start.open() as lines:
             row = next(csv.DictReader(line for line in lines if not line.startswith("#")))
         first = np.array([math.log(float(row[names[0]])) for names, _ in FITTED])
-    with ProcessPoolExecutor(options.workers) as pool:
+    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         say(f"{len(FITTED)} numbers, {len(LISTED)} targets; cost of the start {(judged(first, options.patients, 1)**2).sum():.1f}")
         ensemble, residuals = smoothed(pool, first, prior, options.members, 4, options.patients, options.seed, say)
         cost = (residuals**2).sum(1)
