@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from enum import IntEnum, auto
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tocsin.definitions.model import ORIGINS
 from tocsin.definitions.reader import Reader
+from tocsin.definitions.readout import Readouts, read_number, read_readouts
 from tocsin.definitions.schema import COMMON, STATUSES, DefinitionError, near
 
 if TYPE_CHECKING:
@@ -99,13 +99,13 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Ward:
-    """One ward: its numbers by name, its ladder, and `readout` as it stands in the file."""
+    """One ward: its numbers by name, its ladder, and what else it sees of a patient."""
 
     id: str
     title: str
     numbers: Mapping[str, float]
     ladder: tuple[Rung, ...]
-    readout: Mapping[str, Mapping[str, Any]]
+    readouts: Readouts
 
     def changed(self, **numbers: float) -> Ward:
         """This ward with some numbers of its own; an unknown name is refused with its near miss."""
@@ -132,18 +132,12 @@ def read_ward(path: Path) -> Ward:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise DefinitionError(f"{where}: is not TOML: {error}\n  fix: mend the line it names") from None
-    reader = Reader(table, where, (*COMMON, *SECTIONS, "ladder", "readout"))
+    reader = Reader(table, where, (*COMMON, *SECTIONS, "ladder", "readout", "complaint", "signal"))
     reader.choice("status", STATUSES)
     numbers: dict[str, float] = {}
     for section in SECTIONS:
         for key, inner in table.get(section, {}).items():
-            one = Reader(inner, f"{where}, {section}.{key}", ("value", "unit", "meaning", "origin", "source"))
-            value = one.number("value")
-            if value is None:
-                raise one.fail("value", "is missing", "value = 4")
-            if one.choice("origin", ORIGINS) == "published" and not one.text("source", ""):
-                raise one.fail("source", "is missing of a published value", 'source = "a key of references.bib"')
-            numbers[f"{section}_{key}"] = value
+            numbers[f"{section}_{key}"] = read_number(inner, f"{where}, {section}.{key}")
     known = [name.name for name in Policy]
     for name in sorted({*numbers} ^ {*known}):
         raise DefinitionError(
@@ -161,7 +155,7 @@ def read_ward(path: Path) -> Ward:
         rungs.append(Rung(one.text("device"), *(float(part or 0.0) for part in parts.values())))
     if not rungs:
         raise reader.fail("ladder", "is missing", "[[ladder]] with a first rung of room air")
-    return Ward(path.stem, reader.text("title"), numbers, tuple(rungs), table.get("readout", {}))
+    return Ward(path.stem, reader.text("title"), numbers, tuple(rungs), read_readouts(table, where))
 
 
 @lru_cache(maxsize=16)
@@ -178,5 +172,7 @@ def ward_of(name: str, lib: Library) -> Ward:
     """
     files = lib.files("wards")
     if name not in files:
-        raise DefinitionError(f"no ward `{name}`{near(name, files)}\n  fix: one of: {', '.join(sorted(files))}")
+        raise DefinitionError(
+            f"no ward `{name}`{near(name, files)}\n  fix: one of: {', '.join(sorted(files))}"
+        )
     return _ward(files[name])
