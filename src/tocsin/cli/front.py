@@ -19,6 +19,7 @@ COMMANDS = {
     "advise": ("tocsin.cli.advise", "Say what guidelines, label and record ask for now."),
     "triage": ("tocsin.cli.triage", "Say how urgently a person at home should seek care."),
     "about": ("tocsin.cli.triage", "Print the leaflet for patients: what CRS is, when to seek care."),
+    "simulate": ("tocsin.cli.simulate", "Simulate virtual patients and published trials."),
     "facts": ("tocsin.cli.facts", "Write the facts table of any source."),
     "explain": ("tocsin.cli.show", "Show a definition as a page, with its sources."),
     "cite": ("tocsin.cli.show", "Print the reference behind a key."),

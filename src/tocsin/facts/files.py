@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def write_facts(batches: Iterable[pa.RecordBatch], out: str | os.PathLike[str]) 
     path = Path(out)
     writers: dict[str, Callable[[Iterator[pa.RecordBatch], Any], int]] = {
         ".parquet": _parquet,
-        ".csv": _csv,
+        ".csv": csv_lines,
         ".jsonl": _jsonl,
     }
     if path.suffix not in writers:
@@ -112,17 +112,20 @@ def _written(batch: pa.RecordBatch) -> pa.Table:
     )
 
 
-def _csv(batches: Iterator[pa.RecordBatch], file: Any) -> int:
+def csv_lines(
+    batches: Iterator[pa.RecordBatch], file: Any, columns: Sequence[str] = tuple(SCHEMA.names)
+) -> int:
+    """Write canonical facts as CSV to an open binary file, as they come; returns the number of rows."""
     import pyarrow.csv as csv
 
     rows = 0
     first = True
     for batch in batches:
-        csv.write_csv(_written(batch), file, csv.WriteOptions(include_header=first, quoting_style="needed"))
+        csv.write_csv(_written(batch).select(columns), file, csv.WriteOptions(include_header=first, quoting_style="needed"))
         first = False
         rows += batch.num_rows
     if first:
-        file.write(",".join(SCHEMA.names).encode() + b"\n")
+        file.write(",".join(columns).encode() + b"\n")
     return rows
 
 
