@@ -30,7 +30,7 @@ WHEN = ("vitals", "labs", "scores")
 #: Numbers of the section `[signal]`.
 SIGNAL_NUMBERS = (
     "acute_half", "neuro_lag_hours", "neuro_leak", "neuro_ifn", "neuro_ifn_half", "neuro_half", "neuro_hill",
-    "neuro_engager", "neuro_sd", "child_below_years", "score_hours",
+    "neuro_engager", "neuro_sd", "child_below_years", "complaint_hill", "score_hours",
 )  # fmt: skip
 OF_NUMBER = ("value", "unit", "meaning", "origin", "source")
 OF_READOUT = (
@@ -85,7 +85,7 @@ class Readout:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """A symptom: told with the chance `most * x**2 / (x**2 + half**2)`, x the signal `of`."""
+    """A symptom: told with the chance `most * x**h / (x**h + half**h)`, x the signal `of`, h the steepness."""
 
     symptom: str
     of: str
@@ -95,10 +95,15 @@ class Complaint:
 
 @dataclass(frozen=True, slots=True)
 class Readouts:
-    """All of a ward's file: readouts in the order they are worked out, complaints, numbers of signals."""
+    """All of a ward's file: readouts in the order they are worked out, complaints, numbers of signals.
+
+    `alertness` holds (from, word) of the measure `consciousness`: the word holds from this neurological
+    signal on, the first from 0.
+    """
 
     readouts: tuple[Readout, ...]
     complaints: tuple[Complaint, ...]
+    alertness: tuple[tuple[float, str], ...]
     numbers: Mapping[str, float]
 
 
@@ -113,7 +118,7 @@ def read_number(table: Mapping[str, Any], where: str) -> float:
 
 
 def read_readouts(table: Mapping[str, Any], where: str) -> Readouts:
-    """`[[readout]]`, `[[complaint]]` and `[signal]` of a ward's file; raises `DefinitionError`."""
+    """`[[readout]]`, `[[complaint]]`, `[[alertness]]` and `[signal]` of a ward's file; raises `DefinitionError`."""
     numbers = {
         name: read_number(inner, f"{where}, signal.{name}") for name, inner in table.get("signal", {}).items()
     }
@@ -140,7 +145,14 @@ def read_readouts(table: Mapping[str, Any], where: str) -> Readouts:
         if half is None or most is None or not 0 <= most <= 1:
             raise reader.fail("most", "or `half` is missing or out of range", "half = 2.5, most = 0.6")
         complaints.append(Complaint(reader.text("symptom"), reader.choice("of", SIGNALS), half, most))
-    return Readouts(tuple(found.values()), tuple(complaints), numbers)
+    alertness = []
+    for n, row in enumerate(table.get("alertness", ()), 1):
+        reader = Reader(row, f"{where}, alertness {n}", ("word", "from"))
+        level = reader.number("from")
+        if level is None or (level <= alertness[-1][0] if alertness else level != 0):
+            raise reader.fail("from", "is missing or out of order", "0 for the first word, then rising")
+        alertness.append((level, reader.text("word")))
+    return Readouts(tuple(found.values()), tuple(complaints), tuple(alertness), numbers)
 
 
 def _sourced(reader: Reader) -> tuple[str, str]:

@@ -132,7 +132,9 @@ def read_ward(path: Path) -> Ward:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise DefinitionError(f"{where}: is not TOML: {error}\n  fix: mend the line it names") from None
-    reader = Reader(table, where, (*COMMON, *SECTIONS, "ladder", "readout", "complaint", "signal"))
+    reader = Reader(
+        table, where, (*COMMON, *SECTIONS, "ladder", "readout", "complaint", "alertness", "signal")
+    )
     reader.choice("status", STATUSES)
     numbers: dict[str, float] = {}
     for section in SECTIONS:

@@ -37,6 +37,8 @@ CHANCE, SEX, DRAWN, LATE = 1 << 35, (1 << 36) + 1, (1 << 36) + 2, (1 << 36) + 3
 BODY, VITALS, GIVEN, LABS, SCORES = range(5)
 #: Devices whose FiO2 is set; on a cannula it is a guess that nobody charts here.
 SET_FIO2 = ("venturi-mask", "high-flow-nasal-cannula", "cpap", "bipap", "ventilator")
+#: Why the ward gives fluid.
+BOLUS_FOR = "hypotension"
 #: On it nobody answers questions.
 SILENT = "ventilator"
 #: What the ward itself measured, and the steps in which it reads.
@@ -254,7 +256,9 @@ class _Book:
             self.add(name, who, hour, GIVEN, rate[who, hour])
         for channel, name in GIVEN_BY_THE_WARD.items():
             who, hour = np.nonzero(chart[:, :, channel] > 0)
-            self.add(name, who, hour, GIVEN, rounded(chart[who, hour, channel], 1.0))
+            # A bolus says why, or it would not be known to be for the pressure.
+            why = np.full(len(who), self.word(BOLUS_FOR) if channel == Chart.bolus else -1, dtype=np.int64)
+            self.add(name, who, hour, GIVEN, rounded(chart[who, hour, channel], 1.0), text=why)
 
     # --- the laboratory, and what is asked ---------------------------------------------------------------
 
@@ -305,6 +309,10 @@ class _Book:
             who, place = np.nonzero(mine)
             self.add(readout.measure, who, at[place], SCORES, got[readout.measure][who, place])
         who, place = np.nonzero(able)
+        if self.body.alertness:
+            words = np.array([self.word(text) for _, text in self.body.alertness], dtype=np.int64)
+            awake = words[self.body.alert(at)[who, place]]
+            self.add("consciousness", who, at[place], SCORES, text=awake)
         for complaint in self.body.complaints:
             chance = self.chances(who, purpose(complaint.symptom, CHANCE), at[place])
             says = chance < self.body.told(complaint, at)[who, place]

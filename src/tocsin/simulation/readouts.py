@@ -12,6 +12,7 @@ from zlib import crc32
 
 import numba as nb
 import numpy as np
+from numpy.typing import NDArray
 
 from tocsin.definitions.readout import Complaint, Dip, Readout
 from tocsin.definitions.ward import Ward
@@ -66,7 +67,7 @@ class Body:
     def __init__(self, courses: Courses, ward: Ward, *, seed: int, first: int = 0) -> None:
         self.courses, self.seed, self.first = courses, seed, first
         self.numbers, self.readouts = ward.readouts.numbers, ward.readouts.readouts
-        self.complaints = ward.readouts.complaints
+        self.complaints, self.alertness = ward.readouts.complaints, ward.readouts.alertness
         self.temperature_usual = ward.numbers["observe_temperature_usual"]
         self.patients, self.hours = courses.states.shape[0], courses.states.shape[1]
         self.car = courses.parameters[:, Parameter.car] > 0.5
@@ -142,8 +143,13 @@ class Body:
 
     def told(self, complaint: Complaint, at: Any = slice(None)) -> Vector:
         """The chance, 0 to 1, that a patient who is asked tells of this complaint."""
-        square = self.signal(complaint.of)[:, at] ** 2
-        return np.asarray(complaint.most * square / (square + complaint.half**2))
+        size = (self.signal(complaint.of)[:, at] / complaint.half) ** self.numbers["complaint_hill"]
+        return np.asarray(complaint.most * size / (size + 1.0))
+
+    def alert(self, at: Any = slice(None)) -> NDArray[np.int64]:
+        """How awake, as places in the ward's list of words, the first the most awake."""
+        levels = np.array([level for level, _ in self.alertness])
+        return np.searchsorted(levels, self.signal("neuro")[:, at], side="right") - 1
 
 
 def _dip(dip: Dip, day: Vector) -> Vector:
