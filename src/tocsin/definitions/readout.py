@@ -26,6 +26,8 @@ SIGNALS = (
     "neuro",  # what reaches the brain; 1 halves the ICE score
     "mean_bp",  # mm[Hg], before support
 )  # fmt: skip
+#: The tables of a ward's file that are read here.
+SEEN = ("readout", "complaint", "alertness", "signal")
 WHEN = ("vitals", "labs", "scores")
 #: Numbers of the section `[signal]`.
 SIGNAL_NUMBERS = (
@@ -85,7 +87,7 @@ class Readout:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """A symptom: told with the chance `most * x**h / (x**h + half**h)`, x the signal `of`, h the steepness."""
+    """A symptom: told with the chance `most * x**h / (x**h + half**h)`, x the signal `of`, h steepness."""
 
     symptom: str
     of: str
@@ -118,7 +120,7 @@ def read_number(table: Mapping[str, Any], where: str) -> float:
 
 
 def read_readouts(table: Mapping[str, Any], where: str) -> Readouts:
-    """`[[readout]]`, `[[complaint]]`, `[[alertness]]` and `[signal]` of a ward's file; raises `DefinitionError`."""
+    """What a ward's file says of all that is seen, tables `readout` to `signal`; raises `DefinitionError`."""
     numbers = {
         name: read_number(inner, f"{where}, signal.{name}") for name, inner in table.get("signal", {}).items()
     }
@@ -145,7 +147,7 @@ def read_readouts(table: Mapping[str, Any], where: str) -> Readouts:
         if half is None or most is None or not 0 <= most <= 1:
             raise reader.fail("most", "or `half` is missing or out of range", "half = 2.5, most = 0.6")
         complaints.append(Complaint(reader.text("symptom"), reader.choice("of", SIGNALS), half, most))
-    alertness = []
+    alertness: list[tuple[float, str]] = []
     for n, row in enumerate(table.get("alertness", ()), 1):
         reader = Reader(row, f"{where}, alertness {n}", ("word", "from"))
         level = reader.number("from")

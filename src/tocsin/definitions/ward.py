@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tocsin.definitions.reader import Reader
-from tocsin.definitions.readout import Readouts, read_number, read_readouts
+from tocsin.definitions.readout import SEEN, Readouts, read_number, read_readouts
 from tocsin.definitions.schema import COMMON, STATUSES, DefinitionError, near
 
 if TYPE_CHECKING:
@@ -132,9 +132,7 @@ def read_ward(path: Path) -> Ward:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise DefinitionError(f"{where}: is not TOML: {error}\n  fix: mend the line it names") from None
-    reader = Reader(
-        table, where, (*COMMON, *SECTIONS, "ladder", "readout", "complaint", "alertness", "signal")
-    )
+    reader = Reader(table, where, (*COMMON, *SECTIONS, "ladder", *SEEN))
     reader.choice("status", STATUSES)
     numbers: dict[str, float] = {}
     for section in SECTIONS:
