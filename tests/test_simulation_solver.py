@@ -149,7 +149,7 @@ def test_every_milligram_of_tocilizumab_is_somewhere():
 
 @pytest.mark.parametrize("name", ["teclistamab", "blinatumomab"])
 def test_every_milligram_of_an_engager_is_somewhere(name):
-    """What leaves the skin arrives in plasma, but for the share not absorbed; only clearance takes it away."""
+    """What leaves the skin arrives in plasma but for the share not absorbed; only clearance removes it."""
     p = typical(model_of(name, library()))
     generator = np.random.default_rng(3)
     for _ in range(20):
