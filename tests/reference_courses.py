@@ -9,7 +9,7 @@ from scipy.integrate import solve_ivp
 
 from tocsin.definitions.load import library
 from tocsin.definitions.model import model_of
-from tocsin.simulation.equations import Input
+from tocsin.simulation.equations import Input, State
 from tocsin.simulation.patients import population
 from tocsin.simulation.schedule import schedule
 from tocsin.simulation.solve import ATOL, rates
@@ -17,6 +17,10 @@ from tocsin.simulation.solve import ATOL, rates
 #: One of each trigger: engineered T cells, an engager under the skin, one into a vein, a pathogen.
 TRIGGERS = ("tisagenlecleucel", "teclistamab", "blinatumomab", "covid-19")
 DAYS = 21.0
+#: Below this an amount or a concentration does not matter: 100 absolute tolerances, of a quick drug 0.1 mg.
+FLOOR = 100 * ATOL
+for _quick in (State.anakinra_depot, State.anakinra, State.dexamethasone, State.methylprednisolone):
+    FLOOR[_quick] = 0.1
 
 
 def drugs(weight: float) -> np.ndarray:
@@ -71,5 +75,5 @@ def solved(p, doses, start, days, method="DOP853", rtol=1e-11, atol=None, writte
 
 
 def apart(found, reference):
-    """The largest difference, relative to the state plus 100 times its absolute tolerance."""
-    return float(np.max(np.abs(found - reference) / (np.abs(reference) + 100 * ATOL)))
+    """The largest difference, relative to the state plus the floor of what matters."""
+    return float(np.max(np.abs(found - reference) / (np.abs(reference) + FLOOR)))
