@@ -41,15 +41,30 @@ from tocsin.simulation.solve import summaries
 from tocsin.simulation.summary import Summary as Y
 
 TRIALS = (
-    "eliana", "eliana-ensign", "zuma-1", "cd22", "majestec-1", "tec-prophylaxis-emory", "bispecific-prophylaxis",
-    "blinatumomab-flat", "blinatumomab-stepped",
+    "eliana",
+    "eliana-ensign",
+    "zuma-1",
+    "cd22",
+    "majestec-1",
+    "tec-prophylaxis-emory",
+    "bispecific-prophylaxis",
+    "blinatumomab-flat",
+    "blinatumomab-stepped",
 )
-CAR_T = ("tisagenlecleucel", "axicabtagene-ciloleucel", "cd22-car-t", "lisocabtagene-maraleucel",
-         "ciltacabtagene-autoleucel")
+CAR_T = (
+    "tisagenlecleucel",
+    "axicabtagene-ciloleucel",
+    "cd22-car-t",
+    "lisocabtagene-maraleucel",
+    "ciltacabtagene-autoleucel",
+)
 ENGAGERS = ("teclistamab", "blinatumomab", "epcoritamab", "mosunetuzumab")
 S = "cytokine-release"
-#: The vasopressor rate from which Penn and Lee call it high, by weight (ug/kg/min); the scales hold it too.
-HIGH_DOSE = 0.2
+#: The vasopressor rate (ug/kg/min, for 3 h) from which the scales call it high: by weight in children, 20 ug/min
+#: at 75 kg in adults. The scales hold it; here it only stands in for them, and the engine grades what is shown.
+#: The sum of vasopressors above which a second one runs: the ward's `pressure.second_pressor_from`.
+SECOND = 0.25
+HIGH_DOSE = {"penn-2018": 0.2, "lee-2014": 0.267}
 #: What is fitted: names that move together, the prior's SD of the logarithm.
 FITTED: tuple[tuple[tuple[str, ...], float], ...] = (
     *(((f"{S}.{name}",), sd) for name, sd in {
@@ -129,10 +144,10 @@ def grade(trial: Trial, s: np.ndarray) -> np.ndarray:
     view = s[:, Y.severity]
     if trial.scale.startswith("penn"):
         third = (s[:, Y.oxygen] > 0) | (s[:, Y.fluid] >= 2) | (s[:, Y.pressor] > 0)
-        fourth = (s[:, Y.pressor] >= HIGH_DOSE) | (s[:, Y.ventilated] > 0)
+        fourth = (s[:, Y.pressor_lasting] >= HIGH_DOSE["penn-2018"]) | (s[:, Y.ventilated] > 0)
         return np.where(view < 1, 0, np.where(fourth, 4, np.where(third, 3, 2)))
     if trial.scale.startswith("lee"):
-        third = (s[:, Y.pressor] >= HIGH_DOSE) | (s[:, Y.device] >= 2)
+        third = (s[:, Y.pressor] > SECOND) | (s[:, Y.device] >= 2)
         return np.where(view < 2, view, np.where(s[:, Y.ventilated] > 0, 4, np.where(third, 3, 2)))
     return view
 
@@ -154,7 +169,7 @@ def asked(trial: Trial, target: Target, s: np.ndarray) -> tuple[float, float]:
             "ventilator-share": lambda: of[:, Y.ventilated].mean(),
             "fluid-or-pressor-share": lambda: ((of[:, Y.fluid] > 0) | (of[:, Y.pressor] > 0)).mean(),
             "low-pressure-share": lambda: ((of[:, Y.fluid] > 0) | (of[:, Y.pressor] > 0)).mean(),
-            "high-dose-pressor-share": lambda: (of[:, Y.pressor] >= HIGH_DOSE).mean(),
+            "high-dose-pressor-share": lambda: (of[:, Y.pressor_lasting] >= HIGH_DOSE[trial.scale]).mean(),
             "tocilizumab-response": lambda: responded(s),
         }[told]()
         return float(share) * 100.0, target.value
@@ -173,7 +188,9 @@ def asked(trial: Trial, target: Target, s: np.ndarray) -> tuple[float, float]:
     elif told == "sd-log-peak":
         value = float(np.std(np.log(np.minimum(s[crs, Y[marker]], ceiling))))
     elif told == "il-6-highest-median":
-        value = middle(s[:, {0: Y.il_6_first, 168: Y.il_6_week_2, 336: Y.il_6_week_3}[int(target.numbers["first"])]])
+        value = middle(
+            s[:, {0: Y.il_6_first, 168: Y.il_6_week_2, 336: Y.il_6_week_3}[int(target.numbers["first"])]]
+        )
     elif told == "onset-days":
         value = middle(s[crs, Y.onset]) / 24.0
     elif told == "onset-iqr-days":
@@ -184,7 +201,14 @@ def asked(trial: Trial, target: Target, s: np.ndarray) -> tuple[float, float]:
         value = middle(s[crs, Y.fever_last] - s[crs, Y.onset]) / 24.0
     elif told == "days-onset-to-grade-4":
         fourth = grades >= 4
-        value = middle((np.where(np.isnan(s[:, Y.grade_4]), s[:, Y.grade_3], s[:, Y.grade_4]) - s[:, Y.onset])[fourth]) / 24
+        value = (
+            middle(
+                (np.where(np.isnan(s[:, Y.grade_4]), s[:, Y.grade_3], s[:, Y.grade_4]) - s[:, Y.onset])[
+                    fourth
+                ]
+            )
+            / 24
+        )
     elif told == "t-cell-peak-days":
         value = middle(s[:, Y.t_cell_peak_hour]) / 24.0
     else:
@@ -204,7 +228,9 @@ def responded(s: np.ndarray) -> float:
     if not len(given):
         return 0.5
     quick = given[:, Y.last] - given[:, Y.tocilizumab_first] <= 14 * 24
-    return float((quick & (given[:, Y.tocilizumab] <= 2) & (given[:, Y.fourth_after_tocilizumab] <= 0)).mean())
+    return float(
+        (quick & (given[:, Y.tocilizumab] <= 2) & (given[:, Y.fourth_after_tocilizumab] <= 0)).mean()
+    )
 
 
 def residual(trial: Trial, target: Target, simulated: float, published: float) -> float:
@@ -221,7 +247,12 @@ def residual(trial: Trial, target: Target, simulated: float, published: float) -
     return max(-8.0, min(8.0, math.log(max(simulated, 1e-3) / published) / error))
 
 
-LISTED = [(name, target.id) for name in TRIALS for target in trial_of(name, library()).targets if target.role == "fit"]
+LISTED = [
+    (name, target.id)
+    for name in TRIALS
+    for target in trial_of(name, library()).targets
+    if target.role == "fit"
+]
 
 
 def judged(vector: np.ndarray, patients: int, seed: int) -> np.ndarray:
@@ -266,7 +297,9 @@ def smoothed(pool, first, spread, members, rounds, patients, seed, say):  # type
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=30, help="time for CMA-ES")
     parser.add_argument("--patients", type=int, default=400)
     parser.add_argument("--members", type=int, default=120)
@@ -290,8 +323,12 @@ def main() -> None:
             row = next(csv.DictReader(line for line in lines if not line.startswith("#")))
         first = np.array([math.log(float(row[names[0]])) for names, _ in FITTED])
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        say(f"{len(FITTED)} numbers, {len(LISTED)} targets; cost of the start {(judged(first, options.patients, 1)**2).sum():.1f}")
-        ensemble, residuals = smoothed(pool, first, prior, options.members, 4, options.patients, options.seed, say)
+        say(
+            f"{len(FITTED)} numbers, {len(LISTED)} targets; cost of the start {(judged(first, options.patients, 1) ** 2).sum():.1f}"
+        )
+        ensemble, residuals = smoothed(
+            pool, first, prior, options.members, 4, options.patients, options.seed, say
+        )
         cost = (residuals**2).sum(1)
         best = ensemble[cost.argmin()]
 
@@ -311,20 +348,26 @@ def main() -> None:
             if turn % 10 == 0:
                 say(f"CMA-ES {turn}: cost {(found**2).sum(1).min():.1f} sigma {strategy.sigma:.3f}")
         best = strategy.mean if turn else best
-        say(f"best, fresh seed: {(judged(best, 2 * options.patients, 77)**2).sum():.1f}")
-        ensemble, _ = smoothed(pool, best, 0.25 * prior, options.members, 2, options.patients, 7 + options.seed, say)
+        say(f"best, fresh seed: {(judged(best, 2 * options.patients, 77) ** 2).sum():.1f}")
+        ensemble, _ = smoothed(
+            pool, best, 0.25 * prior, options.members, 2, options.patients, 7 + options.seed, say
+        )
         ensemble[0] = best
         fresh = np.stack(list(pool.map(_judge, [(one, options.patients, 99) for one in ensemble])))
     cost = (fresh**2).sum(1)
     order = [0, *(k for k in np.argsort(cost) if k and cost[k] <= cost[0] + options.within)][: options.keep]
-    say(f"ensemble: {len(order)} of {len(ensemble)} kept, cost {cost[order].min():.1f} to {cost[order].max():.1f}")
+    say(
+        f"ensemble: {len(order)} of {len(ensemble)} kept, cost {cost[order].min():.1f} to {cost[order].max():.1f}"
+    )
     for (name, target), row in zip(LISTED, fresh[order].T, strict=True):
         print(f"{name:26} {target:22} best {row[0]:+5.1f}  ensemble {np.median(row):+5.1f}")
     if options.write:
         path = HERE / "models" / "ensemble.csv"
         sets = [named(ensemble[k]) for k in order]
         with path.open("w", newline="", encoding="utf-8") as out:
-            out.write(f"# Calibrated sets, best first: bench/calibrate.py --seed {options.seed} --patients {options.patients}\n")
+            out.write(
+                f"# Calibrated sets, best first: bench/calibrate.py --seed {options.seed} --patients {options.patients}\n"
+            )
             writer = csv.DictWriter(out, [*sets[0]])
             writer.writeheader()
             writer.writerows({key: f"{value:.6g}" for key, value in one.items()} for one in sets)

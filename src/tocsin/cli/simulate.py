@@ -23,37 +23,83 @@ PICTURES = (".png", ".svg", ".html", ".json")
 
 @click.command("simulate")
 @click.option("--therapy", metavar="ID", help="A therapy, or a cause as covid-19: `tocsin list models`.")
-@click.option("--trial", metavar="ID", help="A published trial, beside what it published: `tocsin list trials`.")
-@click.option("--patients", type=int, metavar="N", help="How many: 100; of a trial 1000.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Same seed, same patients.")
-@click.option("--days", type=float, default=28.0, show_default=True, metavar="D", help="Days from the first dose.")
 @click.option(
-    "--schedule", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+    "--trial", metavar="ID", help="A published trial, beside what it published: `tocsin list trials`."
+)
+@click.option("--patients", type=int, metavar="N", help="How many: 100; of a trial 1000.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=1,
+    show_default=True,
+    help="Same seed, same patients.",
+)
+@click.option(
+    "--days", type=float, default=28.0, show_default=True, metavar="D", help="Days from the first dose."
+)
+@click.option(
+    "--schedule",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
     help="Doses as CSV: what,day,amount,unit[,days]; else the usual ones.",
 )
-@click.option("--prophylaxis", multiple=True, metavar="DRUG@DAY", help="tocilizumab@0, dexamethasone@1:20 (mg).")
-@click.option("--guideline", metavar="ID", help="Treat as this guideline says by grade: `tocsin list guidelines`.")
+@click.option(
+    "--prophylaxis", multiple=True, metavar="DRUG@DAY", help="tocilizumab@0, dexamethasone@1:20 (mg)."
+)
+@click.option(
+    "--guideline", metavar="ID", help="Treat as this guideline says by grade: `tocsin list guidelines`."
+)
 @click.option("--tocilizumab-at", type=click.Choice([*AT]), help="Grade from which tocilizumab is given.")
 @click.option("--steroid-at", type=click.Choice([*AT]), help="Grade from which a steroid is given.")
 @click.option("--ensemble", is_flag=True, help="Draw patients from every calibrated set, not the best one.")
 @click.option(
-    "--arm", "arms", multiple=True, metavar="'NAME: KEY=VALUE ...'",
+    "--arm",
+    "arms",
+    multiple=True,
+    metavar="'NAME: KEY=VALUE ...'",
     help=f"Compare arms (repeatable): keys {', '.join(ARM_KEYS)}.",
 )
-@click.option("--scale", default="astct-2019", show_default=True, metavar="ID", help="Scale of what is shown.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write the facts: .parquet, .csv, .jsonl.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw: .png, .svg or .html.")
-@click.option("--sbml", type=click.Path(path_type=Path), metavar="FILE", help="Write the typical patient's model as SBML.")
 @click.option(
-    "--definitions", "folders", multiple=True, type=click.Path(path_type=Path, exists=True, file_okay=False),
-    metavar="DIR", help="A folder of your own definitions on top of the built-in ones (repeatable).",
+    "--scale", default="astct-2019", show_default=True, metavar="ID", help="Scale of what is shown."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Write the facts: .parquet, .csv, .jsonl."
+)
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw: .png, .svg or .html.")
+@click.option(
+    "--sbml",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the typical patient's model as SBML.",
+)
+@click.option(
+    "--definitions",
+    "folders",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="A folder of your own definitions on top of the built-in ones (repeatable).",
 )
 @click.option("--json", "as_json", is_flag=True, help="A trial's or the arms' table as JSON lines.")
 def simulate_command(
-    therapy: str | None, trial: str | None, patients: int | None, seed: int, days: float, schedule: Path | None,
-    prophylaxis: Sequence[str], guideline: str | None, tocilizumab_at: str | None, steroid_at: str | None,
-    ensemble: bool, arms: Sequence[str], scale: str, out: Path | None, plot: Path | None, sbml: Path | None,
-    folders: Sequence[Path], as_json: bool,
+    therapy: str | None,
+    trial: str | None,
+    patients: int | None,
+    seed: int,
+    days: float,
+    schedule: Path | None,
+    prophylaxis: Sequence[str],
+    guideline: str | None,
+    tocilizumab_at: str | None,
+    steroid_at: str | None,
+    ensemble: bool,
+    arms: Sequence[str],
+    scale: str,
+    out: Path | None,
+    plot: Path | None,
+    sbml: Path | None,
+    folders: Sequence[Path],
+    as_json: bool,
 ) -> None:
     """Simulate patients with cytokine release, in a ward that measures, supports and treats them.
 
@@ -176,7 +222,13 @@ def progress(total: int) -> Any:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TextColumn("patients"), TimeRemainingColumn())
+        columns = (
+            TextColumn("simulating"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("patients"),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
             task = shown.add_task("", total=total)
             yield lambda done: shown.advance(task, done)
@@ -184,7 +236,9 @@ def progress(total: int) -> Any:
     return bar()
 
 
-def _one(plan: Any, lib: Library, patients: int, seed: int, scale: str, out: Path | None, plot: Path | None) -> None:
+def _one(
+    plan: Any, lib: Library, patients: int, seed: int, scale: str, out: Path | None, plot: Path | None
+) -> None:
     """One plan: its facts to a file or a pipe, a summary for a person, a picture."""
     from tocsin.facts.columns import RAW
     from tocsin.facts.files import csv_lines, write_facts

@@ -226,8 +226,14 @@ def model_of(name: str, lib: Library) -> Model:
     if name not in known:
         therapy = name in lib.measures
         raise DefinitionError(
-            f"no model of `{name}`" + ("" if therapy else near(name, [*known, *lib.measures])) + "\n"
-            + ("  why: it is on the shelf, but nothing published was enough to simulate it\n" if therapy else "")
+            f"no model of `{name}`"
+            + ("" if therapy else near(name, [*known, *lib.measures]))
+            + "\n"
+            + (
+                "  why: it is on the shelf, but nothing published was enough to simulate it\n"
+                if therapy
+                else ""
+            )
             + f"  fix: one of: {', '.join(known)}"
         )
     return _model(files[name], files[SHARED])

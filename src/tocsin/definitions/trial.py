@@ -131,7 +131,9 @@ def read_trial(path: Path) -> Trial:
     size, days = reader.number("n"), reader.number("days")
     if size is None or size < 1 or size != int(size):
         raise reader.fail("n", f"is {size}", "n = 68, the patients treated")
-    targets = tuple(read_target(row, f"{where}, target {n}") for n, row in enumerate(table.get("target", []), 1))
+    targets = tuple(
+        read_target(row, f"{where}, target {n}") for n, row in enumerate(table.get("target", []), 1)
+    )
     ids = [target.id for target in targets]
     for target in ids:
         if ids.count(target) > 1:

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 # Altair costs most of a second to import, so it is paid only by whoever draws.
-_HOMES = {"save": "tocsin.plots.files", "timeline": "tocsin.plots.timeline"}
+_HOMES = {"save": "tocsin.plots.files", "timeline": "tocsin.plots.timeline", "ward": "tocsin.plots.ward"}
 
 __all__ = [*_HOMES]
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from enum import auto
 
-import numba as nb
+import numpy as np
 
 from tocsin.definitions.ward import Policy
+from tocsin.simulation.compiled import compiled
 from tocsin.simulation.draws import normal, uniform
 from tocsin.simulation.equations import Input, Parameter, State, _Place
 
@@ -67,7 +68,7 @@ NEVER = 9.0
 FLOW, FIO2, GAIN, RUNG = 0, 1, 2, 3
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled
 def _support(hour, ward, ladder, memory):  # type: ignore[no-untyped-def]
     """What support adds now: to temperature (below 0), to mean pressure, to oxygen saturation."""
     cooled = 0.0
@@ -83,7 +84,7 @@ def _support(hour, ward, ladder, memory):  # type: ignore[no-untyped-def]
     return cooled, raised, ladder[int(memory[Memory.device]), GAIN]
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled
 def _breathing(hour, spo2, ward, ladder, memory):  # type: ignore[no-untyped-def]
     """One rung up when saturation is low, one down when it has been high for long."""
     device = int(memory[Memory.device])
@@ -98,18 +99,27 @@ def _breathing(hour, spo2, ward, ladder, memory):  # type: ignore[no-untyped-def
         memory[Memory.device_since] = hour + 1
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled
 def _pressure(hour, mean, ward, memory, row, weight):  # type: ignore[no-untyped-def]
     """Fluid first, then a vasopressor set to the pressure it lacks, then a second; down step by step."""
     running = memory[Memory.norepinephrine] + memory[Memory.epinephrine]
-    if memory[Memory.bolus_last] > 0 and hour + 1 - memory[Memory.bolus_last] >= ward[Policy.pressure_bolus_reset_hours]:
+    if (
+        memory[Memory.bolus_last] > 0
+        and hour + 1 - memory[Memory.bolus_last] >= ward[Policy.pressure_bolus_reset_hours]
+    ):
         memory[Memory.boluses] = 0.0
-    if running == 0.0 and mean < ward[Policy.pressure_bolus_below] and memory[Memory.boluses] < ward[Policy.pressure_boluses]:
+    if (
+        running == 0.0
+        and mean < ward[Policy.pressure_bolus_below]
+        and memory[Memory.boluses] < ward[Policy.pressure_boluses]
+    ):
         row[Chart.bolus] = min(ward[Policy.pressure_bolus_ml], ward[Policy.pressure_bolus_ml_per_kg] * weight)
         memory[Memory.boluses] += 1.0
         memory[Memory.bolus_last] = hour + 1
     elif mean < ward[Policy.pressure_pressor_below]:
-        lacking = max(ward[Policy.pressure_step], (ward[Policy.pressure_target] - mean) / ward[Policy.pressure_gain])
+        lacking = max(
+            ward[Policy.pressure_step], (ward[Policy.pressure_target] - mean) / ward[Policy.pressure_gain]
+        )
         running = min(ward[Policy.pressure_most], running + lacking)
     elif running > 0.0 and mean > ward[Policy.pressure_wean_above]:
         running = max(0.0, running - ward[Policy.pressure_step])
@@ -120,7 +130,7 @@ def _pressure(hour, mean, ward, memory, row, weight):  # type: ignore[no-untyped
     memory[Memory.epinephrine] = max(0.0, running - second)
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled
 def _severity(hour, ward, ladder, memory):  # type: ignore[no-untyped-def]
     """The ward's view of how ill the patient is, from the support given: 0 to 4."""
     if memory[Memory.fever_first] == 0:
@@ -128,7 +138,10 @@ def _severity(hour, ward, ladder, memory):  # type: ignore[no-untyped-def]
     worst = 0.0
     if hour + 1 - memory[Memory.fever_last] <= 24:
         worst = 1.0
-    if memory[Memory.bolus_last] > 0 and hour + 1 - memory[Memory.bolus_last] < ward[Policy.pressure_bolus_hours]:
+    if (
+        memory[Memory.bolus_last] > 0
+        and hour + 1 - memory[Memory.bolus_last] < ward[Policy.pressure_bolus_hours]
+    ):
         worst = 2.0
     if memory[Memory.epinephrine] > 0:
         worst = 4.0
@@ -137,7 +150,7 @@ def _severity(hour, ward, ladder, memory):  # type: ignore[no-untyped-def]
     return max(worst, ladder[int(memory[Memory.device]), RUNG])
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled
 def _treat(hour, severity, ward, memory, row, weight):  # type: ignore[no-untyped-def]
     """Tocilizumab a delay after its grade, again while it lasts; a steroid when that was not enough."""
     now = hour + 1.0
@@ -150,7 +163,11 @@ def _treat(hour, severity, ward, memory, row, weight):  # type: ignore[no-untype
         first = memory[Memory.tocilizumab_doses] == 0
         if now >= memory[Memory.tocilizumab_due] and (first or now >= again):
             light = weight < ward[Policy.treatment_tocilizumab_light_below_kg]
-            each = ward[Policy.treatment_tocilizumab_light_mg_per_kg if light else Policy.treatment_tocilizumab_mg_per_kg]
+            each = ward[
+                Policy.treatment_tocilizumab_light_mg_per_kg
+                if light
+                else Policy.treatment_tocilizumab_mg_per_kg
+            ]
             row[Chart.tocilizumab] = min(each * weight, ward[Policy.treatment_tocilizumab_most_mg])
             memory[Memory.tocilizumab_doses] += 1.0
             memory[Memory.tocilizumab_last] = now
@@ -165,7 +182,11 @@ def _treat(hour, severity, ward, memory, row, weight):  # type: ignore[no-untype
         row[Chart.dexamethasone] = ward[Policy.treatment_dexamethasone_mg]
         memory[Memory.dexamethasone_left] -= 1.0
         memory[Memory.dexamethasone_due] = now + ward[Policy.treatment_dexamethasone_every_hours]
-    if severity >= ward[Policy.treatment_methylprednisolone_from] and tried and memory[Memory.methylprednisolone_left] == 0:
+    if (
+        severity >= ward[Policy.treatment_methylprednisolone_from]
+        and tried
+        and memory[Memory.methylprednisolone_left] == 0
+    ):
         memory[Memory.methylprednisolone_left] = ward[Policy.treatment_methylprednisolone_doses]
         memory[Memory.methylprednisolone_due] = now
     if memory[Memory.methylprednisolone_left] > 0 and now >= memory[Memory.methylprednisolone_due]:
@@ -174,7 +195,7 @@ def _treat(hour, severity, ward, memory, row, weight):  # type: ignore[no-untype
         memory[Memory.methylprednisolone_due] = now + ward[Policy.treatment_methylprednisolone_every_hours]
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled
 def attend(hour, y, p, ward, ladder, memory, row, extra, seed, number, weight):  # type: ignore[no-untyped-def]
     """One hour of care: read the patient's state `y`, write the chart's `row` and the inputs `extra`."""
     row[:] = 0.0
@@ -196,9 +217,15 @@ def attend(hour, y, p, ward, ladder, memory, row, extra, seed, number, weight): 
         )  # fmt: skip
         spo2 = min(
             100.0,
-            min(p[Parameter.spo2_start] + 2.0, p[Parameter.spo2_start] - p[Parameter.spo2_fall] * y[State.lung] + oxygenated)
+            min(
+                p[Parameter.spo2_start] + 2.0,
+                p[Parameter.spo2_start] - p[Parameter.spo2_fall] * y[State.lung] + oxygenated,
+            )
             + ward[Policy.observe_spo2_sd] * normal(seed, number, NOISE + 2, hour),
         )
+        # What is read off: a thermometer shows tenths, a monitor whole numbers.
+        temperature = np.floor(temperature * 10.0 + 0.5) / 10.0
+        mean, spo2 = np.floor(mean + 0.5), np.floor(spo2 + 0.5)
         row[Chart.temperature], row[Chart.mean_bp], row[Chart.spo2] = temperature, mean, spo2
         if temperature >= ward[Policy.fever_from]:
             memory[Memory.fever_last] = hour + 1
@@ -207,7 +234,9 @@ def attend(hour, y, p, ward, ladder, memory, row, extra, seed, number, weight): 
         _breathing(hour, spo2, ward, ladder, memory)
         _pressure(hour, mean, ward, memory, row, weight)
         rested = hour + 1 - memory[Memory.acetaminophen_last] >= ward[Policy.fever_every_hours]
-        if temperature >= ward[Policy.fever_treat_from] and (memory[Memory.acetaminophen_last] == 0 or rested):
+        if temperature >= ward[Policy.fever_treat_from] and (
+            memory[Memory.acetaminophen_last] == 0 or rested
+        ):
             row[Chart.acetaminophen] = min(ward[Policy.fever_mg], ward[Policy.fever_mg_per_kg] * weight)
             memory[Memory.acetaminophen_last] = hour + 1
     severity = _severity(hour, ward, ladder, memory)
@@ -216,7 +245,10 @@ def attend(hour, y, p, ward, ladder, memory, row, extra, seed, number, weight): 
     device = int(memory[Memory.device])
     row[Chart.device] = device
     row[Chart.flow], row[Chart.fio2] = ladder[device, FLOW], ladder[device, FIO2]
-    row[Chart.norepinephrine], row[Chart.epinephrine] = memory[Memory.norepinephrine], memory[Memory.epinephrine]
+    row[Chart.norepinephrine], row[Chart.epinephrine] = (
+        memory[Memory.norepinephrine],
+        memory[Memory.epinephrine],
+    )
     row[Chart.severity] = severity
     # Given over the hour that follows; the model counts a day.
     extra[:] = 0.0

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-import numba as nb
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from tocsin.definitions.schema import TocsinError
 from tocsin.definitions.ward import Ward
 from tocsin.facts.columns import INSTANT, RAW
 from tocsin.simulation.care import Chart
+from tocsin.simulation.compiled import compiled
 from tocsin.simulation.draws import uniform
 from tocsin.simulation.equations import Input, Vector
 from tocsin.simulation.readouts import NOISE, Body, normals, purpose
@@ -111,7 +111,7 @@ def facts_of(
     return book.table(round(start.timestamp() * 1e6))
 
 
-@nb.njit(cache=True)
+@compiled
 def _chances(seed, first, who, purposes, steps):  # type: ignore[no-untyped-def]
     """One uniform number a row."""
     out = np.empty(len(who))

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
+
+from tocsin.simulation.compiled import compiled
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
@@ -20,14 +21,14 @@ _SECOND = np.uint64(0x94D049BB133111EB)
 _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
 
 
-@nb.njit(cache=True)
+@compiled
 def _mixed(value: int) -> int:
     value = (value ^ (value >> _S30)) * _FIRST
     value = (value ^ (value >> _S27)) * _SECOND
     return value ^ (value >> _S31)
 
 
-@nb.njit(cache=True)
+@compiled
 def uniform(seed: int, number: int, purpose: int, step: int) -> float:
     """A number in (0, 1)."""
     value = _mixed(np.uint64(seed) + _STEP)
@@ -37,20 +38,20 @@ def uniform(seed: int, number: int, purpose: int, step: int) -> float:
     return (float(value >> _S11) + 0.5) / 9007199254740992.0
 
 
-@nb.njit(cache=True)
+@compiled
 def normal(seed: int, number: int, purpose: int, step: int) -> float:
     """A standard normal number, by Box and Muller's transform of two uniform ones."""
     radius = math.sqrt(-2.0 * math.log(uniform(seed, number, 2 * purpose, step)))
     return radius * math.cos(2.0 * math.pi * uniform(seed, number, 2 * purpose + 1, step))
 
 
-@nb.njit(cache=True)
+@compiled
 def _normals(seed, numbers, purpose, step, out):  # type: ignore[no-untyped-def]
     for k in range(numbers.shape[0]):
         out[k] = normal(seed, numbers[k], purpose, step[k])
 
 
-@nb.njit(cache=True)
+@compiled
 def _uniforms(seed, numbers, purpose, step, out):  # type: ignore[no-untyped-def]
     for k in range(numbers.shape[0]):
         out[k] = uniform(seed, numbers[k], purpose, step[k])

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
 
 from tocsin.definitions.model import Model
 from tocsin.definitions.schema import DefinitionError, TocsinError, near
+from tocsin.simulation.compiled import compiled
 from tocsin.simulation.draws import normal, uniform
 from tocsin.simulation.equations import Parameter, Vector
 
@@ -63,9 +63,7 @@ def population(model: Model, patients: int, seed: int, *, first: int = 0) -> Pat
     middle = typical(model)
     spread = np.array([model.values[parameter.name].sd for parameter in Parameter])
     logs = np.array([model.values[parameter.name].law == "log-normal" for parameter in Parameter])
-    effect = np.array(
-        [Parameter[model.values[p.name].shared or p.name] for p in Parameter], dtype=np.int64
-    )
+    effect = np.array([Parameter[model.values[p.name].shared or p.name] for p in Parameter], dtype=np.int64)
     share = np.array([one.share for one in model.classes])
     factor = np.ones((len(model.classes), len(Parameter)))
     for row, one in enumerate(model.classes):
@@ -78,7 +76,7 @@ def population(model: Model, patients: int, seed: int, *, first: int = 0) -> Pat
     return Patients(out, weight, age, seed, first)
 
 
-@nb.njit(cache=True)
+@compiled
 def _draw(middle, spread, logs, effect, share, factor, body, seed, first, out, weight, age):  # type: ignore[no-untyped-def]
     for n in range(out.shape[0]):
         number = first + n

@@ -51,7 +51,13 @@ class Plan:
 
 
 def plan_of(
-    therapy: str, lib: Library, *, days: float = 28.0, ward: str = "usual", ensemble: bool = False, name: str = ""
+    therapy: str,
+    lib: Library,
+    *,
+    days: float = 28.0,
+    ward: str = "usual",
+    ensemble: bool = False,
+    name: str = "",
 ) -> Plan:
     """The usual plan of a therapy: its usual doses in a usual ward, by the best or all calibrated sets.
 
@@ -93,13 +99,18 @@ def with_schedule(plan: Plan, path: Path) -> Plan:
     ------
     TocsinError : a row that cannot be, with file, row and fix.
     """
-    own = next((dose.input for dose in plan.model.doses if dose.input in ("engager", "engager_depot", "pathogen")), "cells")
+    own = next(
+        (dose.input for dose in plan.model.doses if dose.input in ("engager", "engager_depot", "pathogen")),
+        "cells",
+    )
     doses = []
     with path.open(encoding="utf-8-sig", newline="") as lines:
         rows = csv.DictReader(line for line in lines if line.strip() and not line.startswith("#"))
         missing = {"what", "day", "amount", "unit"} - {*(rows.fieldnames or ())}
         if missing:
-            raise TocsinError(f"{path}: no column {', '.join(sorted(missing))}\n  fix: what,day,amount,unit[,days]")
+            raise TocsinError(
+                f"{path}: no column {', '.join(sorted(missing))}\n  fix: what,day,amount,unit[,days]"
+            )
         for number, row in enumerate(rows, 1):
             doses.append(_dose(row, own, plan, f"{path}, row {number}"))
     if not doses:
@@ -111,7 +122,9 @@ def _dose(row: Mapping[str, str], own: str, plan: Plan, where: str) -> PlannedDo
     what = (row["what"] or "").strip()
     known = ["therapy", "cells", *[name for name in INPUTS if "_" not in name and name != "engager"]]
     if what not in known and what != plan.model.id:
-        raise TocsinError(f"{where}: `{what}` cannot be given{near(what, known)}\n  fix: one of {', '.join(known)}")
+        raise TocsinError(
+            f"{where}: `{what}` cannot be given{near(what, known)}\n  fix: one of {', '.join(known)}"
+        )
     given = own if what in ("therapy", plan.model.id) else CALLED.get(what, what)
     if (given == "cells") != (own == "cells") and what in ("therapy", "cells"):
         raise TocsinError(f"{where}: {plan.model.title} is not given as `{what}`\n  fix: what = therapy")
@@ -129,9 +142,13 @@ def _dose(row: Mapping[str, str], own: str, plan: Plan, where: str) -> PlannedDo
             )
     unit = (row["unit"] or "").strip()
     if unit not in DOSE_UNITS or (own == "cells" and given == "cells" and unit != "1"):
-        raise TocsinError(f"{where}: unit is `{unit}`{near(unit, DOSE_UNITS)}\n  fix: one of {', '.join(DOSE_UNITS)}")
+        raise TocsinError(
+            f"{where}: unit is `{unit}`{near(unit, DOSE_UNITS)}\n  fix: one of {', '.join(DOSE_UNITS)}"
+        )
     if unit.endswith("/d") and not numbers["days"]:
-        raise TocsinError(f"{where}: `{unit}` is a rate and `days` is missing\n  fix: days = how long it runs")
+        raise TocsinError(
+            f"{where}: `{unit}` is a rate and `days` is missing\n  fix: days = how long it runs"
+        )
     if numbers["day"] >= plan.days:
         raise TocsinError(
             f"{where}: day {numbers['day']:g} is after the {plan.days:g} simulated days\n  fix: --days, or another day"

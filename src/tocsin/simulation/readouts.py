@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 from zlib import crc32
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from tocsin.definitions.readout import Complaint, Dip, Readout
 from tocsin.definitions.ward import Ward
+from tocsin.simulation.compiled import compiled
 from tocsin.simulation.draws import normal
 from tocsin.simulation.equations import Parameter, State, Vector
 from tocsin.simulation.solve import Courses
@@ -34,7 +34,7 @@ def purpose(name: str, kind: int) -> int:
     return kind + crc32(name.encode())
 
 
-@nb.njit(cache=True)
+@compiled
 def normals(seed, first, patients, purpose, steps):  # type: ignore[no-untyped-def]
     """Standard normal numbers, (patients, len(steps))."""
     out = np.empty((patients, len(steps)))
@@ -44,7 +44,7 @@ def normals(seed, first, patients, purpose, steps):  # type: ignore[no-untyped-d
     return out
 
 
-@nb.njit(cache=True)
+@compiled
 def _lagged(x, share):  # type: ignore[no-untyped-def]
     """Follows hourly `x` at first order, taking `share` of the difference each hour."""
     out = np.empty_like(x)

@@ -18,6 +18,7 @@ from tocsin.definitions.schema import TocsinError
 from tocsin.definitions.ward import Policy, Ward
 from tocsin.simulation import equations
 from tocsin.simulation.care import MEMORY, Chart, attend
+from tocsin.simulation.compiled import compiled
 from tocsin.simulation.equations import Input, Parameter, State, Vector
 from tocsin.simulation.patients import Patients
 from tocsin.simulation.summary import Summary, summarise
@@ -26,7 +27,7 @@ RTOL = 1e-6
 #: The longest course, in days: beyond it the model says nothing, and a table of hours would not fit.
 LONGEST_DAYS = 366
 
-rates = nb.njit(cache=True, error_model="numpy")(equations.rates)
+rates = compiled(equations.rates)
 
 N = len(State)
 INPUTS = len(Input)
@@ -65,7 +66,7 @@ class Courses:
     doses: Vector
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled
 def _start(p, y):  # type: ignore[no-untyped-def]
     """The state before the first dose: at rest."""
     y[:] = 0.0
@@ -83,7 +84,7 @@ def _start(p, y):  # type: ignore[no-untyped-def]
     y[State.ferritin] = p[Parameter.ferritin_start]
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled
 def _given(doses, hour, extra, u):  # type: ignore[no-untyped-def]
     """Fill `u` with what runs from `hour` on; return the next hour at which the schedule changes."""
     u[:] = extra
@@ -99,7 +100,7 @@ def _given(doses, hour, extra, u):  # type: ignore[no-untyped-def]
     return change
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled
 def _course(p, doses, hours, rtol, atol, ward, ladder, cared, seed, number, weight, states, chart):  # type: ignore[no-untyped-def]
     """One patient's course into `states` and `chart`; returns the number of right-hand sides, -1 if stuck."""
     y, end, stage = np.empty(N), np.empty(N), np.empty(N)
@@ -226,7 +227,7 @@ def _course(p, doses, hours, rtol, atol, ward, ladder, cared, seed, number, weig
     return asked
 
 
-@nb.njit(cache=True, parallel=True, error_model="numpy")
+@compiled(parallel=True)
 def _courses(parameters, doses, hours, rtol, atol, ward, ladder, cared, seed, first, weight, states, chart, asked):  # type: ignore[no-untyped-def]  # noqa: E501
     for n in nb.prange(parameters.shape[0]):
         asked[n] = _course(
@@ -235,8 +236,8 @@ def _courses(parameters, doses, hours, rtol, atol, ward, ladder, cared, seed, fi
         )  # fmt: skip
 
 
-@nb.njit(cache=True, parallel=True, error_model="numpy")
-def _summaries(parameters, doses, hours, rtol, atol, ward, ladder, cared, seed, first, weight, out, asked):  # type: ignore[no-untyped-def]  # noqa: E501
+@compiled(parallel=True)
+def _summaries(parameters, doses, hours, rtol, atol, ward, ladder, cared, seed, first, weight, out, asked):  # type: ignore[no-untyped-def]
     for n in nb.prange(parameters.shape[0]):
         states = np.empty((hours + 1, N))
         chart = np.zeros((hours + 1 if cared else 1, CHANNELS))

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from enum import auto
 
-import numba as nb
 import numpy as np
 
 from tocsin.simulation.care import Chart
+from tocsin.simulation.compiled import compiled
 from tocsin.simulation.equations import State, _Place
 
 
@@ -34,6 +34,7 @@ class Summary(_Place):
     device = auto()  # highest rung of the ladder
     fluid = auto()  # boluses
     pressor = auto()  # highest sum of the vasopressors, ug/kg/min
+    pressor_lasting = auto()  # highest such sum that lasted three hours
     fourth_after_tocilizumab = auto()  # highest severity from 1 d to 14 d after the first dose
     t_cell_peak = auto()
     t_cell_peak_hour = auto()
@@ -56,7 +57,7 @@ class Summary(_Place):
     leak = auto()
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled
 def _peak(states, state, out, value, hour):  # type: ignore[no-untyped-def]
     best, at = -1.0, 0
     for k in range(states.shape[0]):
@@ -67,7 +68,7 @@ def _peak(states, state, out, value, hour):  # type: ignore[no-untyped-def]
         out[hour] = at
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled
 def _highest(states, state, first, last):  # type: ignore[no-untyped-def]
     best = 0.0
     for k in range(first, min(last + 1, states.shape[0])):
@@ -75,13 +76,14 @@ def _highest(states, state, first, last):  # type: ignore[no-untyped-def]
     return best
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled
 def summarise(states, chart, fever_from, top, out):  # type: ignore[no-untyped-def]
     """Fill `out` (places of `Summary`) from one patient's hourly `states` and `chart`."""
     out[:] = np.nan
     for place in (
         Summary.severity, Summary.tocilizumab, Summary.steroid, Summary.oxygen, Summary.ventilated,
-        Summary.device, Summary.fluid, Summary.pressor, Summary.fourth_after_tocilizumab,
+        Summary.device, Summary.fluid, Summary.pressor, Summary.pressor_lasting,
+        Summary.fourth_after_tocilizumab,
     ):  # fmt: skip
         out[place] = 0.0
     quiet = 0
@@ -118,9 +120,14 @@ def summarise(states, chart, fever_from, top, out):  # type: ignore[no-untyped-d
             out[Summary.ventilated] = 1.0
         if chart[k, Chart.bolus] > 0:
             out[Summary.fluid] += 1
-        out[Summary.pressor] = max(
-            out[Summary.pressor], chart[k, Chart.norepinephrine] + chart[k, Chart.epinephrine]
-        )
+        running = chart[k, Chart.norepinephrine] + chart[k, Chart.epinephrine]
+        out[Summary.pressor] = max(out[Summary.pressor], running)
+        if k >= 3:
+            for back in range(1, 4):
+                running = min(
+                    running, chart[k - back, Chart.norepinephrine] + chart[k - back, Chart.epinephrine]
+                )
+            out[Summary.pressor_lasting] = max(out[Summary.pressor_lasting], running)
     first = out[Summary.tocilizumab_first]
     if first == first:
         # Whether the drug worked: nothing worse than before it, and over within 14 days.

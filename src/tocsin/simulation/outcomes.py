@@ -1,0 +1,312 @@
+"""What became of simulated patients, and how it compares with what a trial published.
+
+Grades, onsets and ends come from the grading engine and its episodes, on the facts, under the trial's own
+scale; support and drugs from the ward's chart; cytokines from the samples a laboratory drew, or, where a
+publication asks for an hour that no sample has, from the model itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tocsin.definitions.schema import TocsinError
+from tocsin.definitions.trial import Target, Trial
+from tocsin.definitions.ward import Ward
+from tocsin.simulation.care import Chart
+from tocsin.simulation.equations import Parameter, State, Vector
+from tocsin.simulation.solve import Courses
+
+Columns = Mapping[str, Vector]
+#: Cytokines whose peaks trials publish, and the states behind them.
+MARKERS = {
+    "il-6": State.il_6, "ifn-gamma": State.ifn_gamma, "tnf-alpha": State.tnf_alpha, "il-10": State.il_10,
+    "il-1-beta": State.il_1_beta, "crp": State.crp, "ferritin": State.ferritin,
+}  # fmt: skip
+#: Windows (hours) in which the highest interleukin 6 is kept.
+WINDOWS = ((0, 11), (168, 192), (336, 360))
+EARLY_HOUR = 72
+COMPARED = pa.schema([
+    ("trial", pa.string()), ("target", pa.string()), ("says", pa.string()), ("unit", pa.string()),
+    ("role", pa.string()), ("n", pa.int64()), ("published", pa.float64()), ("published_low", pa.float64()),
+    ("published_high", pa.float64()), ("simulated", pa.float64()), ("low", pa.float64()), ("high", pa.float64()),
+    ("p", pa.float64()), ("hit", pa.bool_()), ("status", pa.string()),
+])  # fmt: skip
+
+
+def outcomes(
+    courses: Courses, facts: pa.Table, intervals: pa.Table, episodes: pa.Table, ward: Ward, *,
+    ids: Sequence[str], zero: datetime,
+) -> dict[str, Vector]:  # fmt: skip
+    """One number a patient for each thing that trials publish; not-a-number where it never came.
+
+    Parameters
+    ----------
+    facts, intervals, episodes : of these patients, canonical, and as `grade` and `episodes` answer them under
+    one scale.  ids : the patients' ids in the order of `courses`.  zero : the time of the first dose.
+    Hours are counted from it.
+    """
+    place = {name: k for k, name in enumerate(ids)}
+    n, chart = len(ids), courses.chart
+
+    def hours(column: pa.ChunkedArray) -> Vector:
+        micros = np.asarray(column.cast(pa.int64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+        return (micros - zero.timestamp() * 1e6) / 3.6e9
+
+    def who(table: pa.Table) -> NDArray[np.int64]:
+        return np.array([place[name] for name in table["patient_id"].to_pylist()], dtype=np.int64)
+
+    found: dict[str, Vector] = {"grade": np.zeros(n)}
+    np.maximum.at(found["grade"], who(intervals), intervals["grade"].to_numpy().astype(np.float64))
+    high = np.zeros(n)
+    told = [any("high-dose" in name for name in row) for row in intervals["because"].to_pylist()]
+    high[who(intervals)[np.array(told, dtype=bool)]] = 1.0
+    found["high_dose"] = high
+
+    number, started, ended = who(episodes), hours(episodes["start"]), hours(episodes["end"])
+    which = episodes["episode"].to_numpy()
+    for name in ("onset", "ended", "after_dose", "grade_3", "grade_4"):
+        found[name] = np.full(n, np.nan)
+    first = which == 1
+    found["onset"][number[first]] = started[first]
+    found["ended"][number[first]] = ended[first]
+    found["after_dose"][number[first]] = _floats(episodes["hours_from_dose"])[first]
+    for level in (3, 4):
+        reached = hours(episodes[f"first_{level}"])
+        np.fmin.at(found[f"grade_{level}"], number, reached)
+    found["events"] = np.bincount(number, minlength=n).astype(np.float64)
+    found["duration"] = found["ended"] - found["onset"]
+
+    warm = facts.filter(pc.and_(pc.equal(facts["measure"], "temperature"),
+                                pc.greater_equal(facts["value"], ward.numbers["fever_from"])))  # fmt: skip
+    at, day = who(warm), hours(warm["time"])
+    found["fever"] = np.zeros(n)
+    found["fever"][at] = 1.0
+    last = np.full(n, np.nan)
+    inside = (day >= found["onset"][at]) & ~(day > found["ended"][at])
+    np.fmax.at(last, at[inside], day[inside])
+    found["fever_lasted"] = last - found["onset"]
+
+    given = chart[:, :, Chart.tocilizumab] > 0
+    found["tocilizumab"] = given.sum(1).astype(np.float64)
+    found["tocilizumab_first"] = np.where(given.any(1), given.argmax(1), np.nan)
+    steroid = (chart[:, :, Chart.dexamethasone] > 0) | (chart[:, :, Chart.methylprednisolone] > 0)
+    found["steroid"] = steroid.any(1).astype(np.float64)
+    found["oxygen"] = (chart[:, :, Chart.device] > 0).any(1).astype(np.float64)
+    found["ventilator"] = (chart[:, :, Chart.device] >= len(ward.ladder) - 1).any(1).astype(np.float64)
+    pressor = (chart[:, :, Chart.norepinephrine] + chart[:, :, Chart.epinephrine] > 0).any(1)
+    found["supported"] = ((chart[:, :, Chart.bolus] > 0).any(1) | pressor).astype(np.float64)
+    found["tocilizumab_in_first"] = (found["tocilizumab_first"] <= np.fmax(found["ended"], 0)).astype(
+        np.float64
+    )
+    found["responded"] = (
+        (found["ended"] - found["tocilizumab_first"] <= 14 * 24) & (found["tocilizumab"] <= 2)
+    ).astype(np.float64)  # fmt: skip
+    _markers(found, courses, facts, who)
+    return found
+
+
+def _floats(column: pa.ChunkedArray) -> Vector:
+    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _markers(
+    found: dict[str, Vector], courses: Courses, facts: pa.Table, who: Callable[[pa.Table], NDArray[np.int64]]
+) -> None:
+    """Peaks as sampled; the hours and moments that samples miss, from the model."""
+    states = courses.states
+    n, everyone = len(states), np.arange(len(states))
+    onset = np.where(np.isfinite(found["onset"]), found["onset"], 0).astype(np.int64)
+    onset = np.clip(onset, 0, states.shape[1] - 1)
+    for name, state in MARKERS.items():
+        rows = facts.filter(pc.equal(facts["measure"], name))
+        peak = np.full(n, np.nan)
+        if rows.num_rows:
+            np.fmax.at(peak, who(rows), _floats(rows["value"]))
+        found[f"peak {name}"] = peak
+        found[f"peak hour {name}"] = states[:, :, state].argmax(1).astype(np.float64)
+        found[f"onset {name}"] = np.where(np.isfinite(found["onset"]), states[everyone, onset, state], np.nan)
+        found[f"early {name}"] = states[:, min(EARLY_HOUR, states.shape[1] - 1), state]
+    for first, last in WINDOWS:
+        window = states[:, first : last + 1, State.il_6]
+        found[f"il-6 {first}-{last}"] = window.max(1) if window.shape[1] else np.full(n, np.nan)
+    cells = states[:, :, State.resting] + states[:, :, State.effector] + states[:, :, State.persisting]
+    found["t-cell hour"] = cells.argmax(1).astype(np.float64)
+    found["temperature rise"] = states[:, :, State.fever].max(1)
+    found["temperature hour"] = states[:, :, State.fever].argmax(1).astype(np.float64)
+    found["map fall"] = courses.parameters[:, Parameter.map_fall] * states[:, :, State.leak].max(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How a target is read off: the patients it is about, and what is taken of each sample of them."""
+
+    eligible: NDArray[np.bool_]
+    value: Vector
+    take: str  # mean %, median, iqr, sd
+
+
+def asked(target: Target, c: Columns) -> Asked:
+    """The patients and the numbers behind a target; raises `TocsinError` for a quantity not known here."""
+    crs = c["grade"] >= 1
+    anyone = np.ones(len(crs), dtype=bool)
+    of = crs if target.of == "crs" else anyone
+    number = target.numbers.get("grade", 0.0)
+    day = 24.0
+
+    def share(value: NDArray[np.bool_] | Vector, eligible: NDArray[np.bool_] = of) -> Asked:
+        return Asked(eligible, np.asarray(value, dtype=np.float64) * 100.0, "mean")
+
+    def median(value: Vector, eligible: NDArray[np.bool_] = crs) -> Asked:
+        return Asked(eligible & np.isfinite(value), value, "median")
+
+    ceiling = target.numbers.get("ceiling", np.inf)
+    marker = target.measure
+    plain: dict[str, Callable[[], Asked]] = {
+        "share-at-least": lambda: share(c["grade"] >= number),
+        "share-grade": lambda: share(c["grade"] == number),
+        "onset-days": lambda: median(c["onset"] / day),
+        "onset-hours": lambda: median(c["onset"]),
+        "onset-iqr-days": lambda: Asked(crs & np.isfinite(c["onset"]), c["onset"] / day, "iqr"),
+        "onset-after-dose-days": lambda: median(c["after_dose"] / day),
+        "onset-share-from-day": lambda: share(c["onset"] >= target.numbers["day"] * day, crs),
+        "free-at-hours": lambda: share(~(c["onset"] < target.numbers["hours"])),
+        "duration-days": lambda: median(c["duration"] / day),
+        "fever-days": lambda: median(c["fever_lasted"] / day),
+        "days-onset-to-grade-4": lambda: median((c["grade_4"] - c["onset"]) / day),
+        "hours-to-grade-3": lambda: median(c["grade_3"]),
+        "tocilizumab-share": lambda: share(c["tocilizumab"] > 0),
+        "steroid-share": lambda: share(c["steroid"]),
+        "oxygen-share": lambda: share(c["oxygen"]),
+        "ventilator-share": lambda: share(c["ventilator"]),
+        "fluid-or-pressor-share": lambda: share(c["supported"]),
+        "low-pressure-share": lambda: share(c["supported"]),
+        "high-dose-pressor-share": lambda: share(c["high_dose"]),
+        "fever-share": lambda: share(c["fever"]),
+        "tocilizumab-response": lambda: share(c["responded"], (c["tocilizumab"] > 0) & (c["grade"] >= 3)),
+        "recurrence-share": lambda: share(
+            c["events"] >= 2, crs & ((c["tocilizumab_in_first"] > 0) == (target.given == "tocilizumab"))
+        ),
+        "more-than-one-share": lambda: share(c["events"] >= 2),
+        "t-cell-peak-days": lambda: median(c["t-cell hour"] / day, anyone),
+        "peak-median": lambda: median(
+            np.minimum(c[f"peak {marker}"], ceiling),
+            c["grade"] >= number if target.upward or number >= 3 else c["grade"] == number,
+        ),
+        "at-onset-median": lambda: median(c[f"onset {marker}"]),
+        "peak-after-onset-days": lambda: median((c[f"peak hour {marker}"] - c["onset"]) / day),
+        "sd-log-peak": lambda: Asked(crs, np.log(np.minimum(c[f"peak {marker}"], ceiling)), "sd"),
+        "il-6-highest-median": lambda: median(
+            c[f"il-6 {int(target.numbers['first'])}-{int(target.numbers['last'])}"], anyone
+        ),
+        "temperature-rise-median": lambda: median(c["temperature rise"], anyone),
+        "temperature-peak-hours": lambda: median(c["temperature hour"], anyone),
+        "map-fall-median": lambda: median(c["map fall"], anyone),
+        "auroc-below": lambda: Asked(anyone, np.arange(len(crs), dtype=np.float64), "auroc"),
+    }
+    if target.quantity not in plain:
+        raise TocsinError(f"target {target.id}: `{target.quantity}` cannot be read off a simulation")
+    return plain[target.quantity]()
+
+
+def compare(
+    trial: Trial, columns: Columns, sets: NDArray[np.int64], *, seed: int, draws: int = 1000
+) -> pa.Table:
+    """Each target beside `draws` simulated trials of the published size, in the columns of `COMPARED`.
+
+    A simulated trial takes one calibrated set (`sets` numbers each patient's) and draws its patients with
+    replacement. `p` is two-sided: how often a simulated trial lies as far out as the published number. A
+    target that is only a bound is hit where the simulation may keep it. Where nobody simulated is eligible,
+    `simulated` is null and the target is missed.
+    """
+    rows = []
+    for k, target in enumerate(trial.targets):
+        rng = np.random.default_rng([seed, k])
+        n = target.n or trial.n
+        read = asked(target, columns)
+        found = _trials(read, target, columns, sets, n, draws, rng)
+        found = found[np.isfinite(found)]
+        low, middle, high = np.percentile(found, [2.5, 50, 97.5]) if len(found) else (np.nan,) * 3
+        below = (1 + (found <= target.value).sum()) / (1 + len(found))
+        above = (1 + (found >= target.value).sum()) / (1 + len(found))
+        p = {"at-most": below, "at-least": above}.get(target.bound, min(1.0, 2.0 * min(below, above)))
+        hit = bool(len(found)) and {
+            "at-most": low <= target.value, "at-least": high >= target.value
+        }.get(target.bound, low <= target.value <= high)  # fmt: skip
+        rows.append({
+            "trial": trial.id, "target": target.id, "says": target.says, "unit": target.unit, "role": target.role,
+            "n": n, "published": target.value, "published_low": target.low, "published_high": target.high,
+            "simulated": None if np.isnan(middle) else float(middle), "low": None if np.isnan(low) else float(low),
+            "high": None if np.isnan(high) else float(high), "p": float(p) if len(found) else None, "hit": bool(hit),
+            "status": target.status,
+        })  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=COMPARED)
+
+
+def _trials(
+    read: Asked,
+    target: Target,
+    c: Columns,
+    sets: NDArray[np.int64],
+    n: int,
+    draws: int,
+    rng: np.random.Generator,
+) -> Vector:
+    """What each of `draws` simulated trials finds.
+
+    Where the published number rests on a subgroup of its own size (`target.n`), that many of the subgroup
+    are drawn; else the whole trial is drawn and the subgroup is what it happens to hold.
+    """
+    own = target.n is not None
+    names = np.unique(sets)
+    chosen = rng.integers(0, len(names), draws)
+    out = np.full(draws, np.nan)
+    for row, name in enumerate(names):
+        pool = np.flatnonzero((sets == name) & read.eligible) if own else np.flatnonzero(sets == name)
+        times = np.flatnonzero(chosen == row)
+        if not len(pool) or not len(times):
+            continue
+        picked = pool[rng.integers(0, len(pool), (len(times), n))]
+        if read.take == "auroc":
+            out[times] = [_auroc_gap(one, target.measure, c) for one in picked]
+            continue
+        values = np.where(read.eligible[picked], read.value[picked], np.nan)
+        counted = np.isfinite(values).sum(1) > (1 if read.take in ("iqr", "sd") else 0)
+        if not counted.any():
+            continue
+        some = values[counted]
+        if read.take == "mean":
+            got = np.nanmean(some, axis=1)
+        elif read.take == "median":
+            got = np.nanmedian(some, axis=1)
+        elif read.take == "sd":
+            got = np.nanstd(some, axis=1, ddof=1)
+        else:
+            got = np.subtract(*np.nanpercentile(some, [75, 25], axis=1))
+        out[times[counted]] = got
+    return out
+
+
+def _auroc_gap(picked: NDArray[np.int64], measure: str, c: Columns) -> float:
+    """How much better interferon gamma at its peak foretells grade 4 than `measure` at 72 h does."""
+    sick = c["grade"][picked] >= 4
+    if sick.all() or not sick.any():
+        return float("nan")
+    return _auroc(c["peak ifn-gamma"][picked], sick) - _auroc(c[f"early {measure}"][picked], sick)
+
+
+def _auroc(value: Vector, sick: NDArray[np.bool_]) -> float:
+    """Share of pairs in which the sick patient's value is higher, ties half."""
+    order = np.argsort(value, kind="stable")
+    ranks = np.empty(len(value))
+    ranks[order] = np.arange(1, len(value) + 1)
+    values, inverse = np.unique(value, return_inverse=True)
+    ranks = (np.bincount(inverse, ranks) / np.bincount(inverse))[inverse]
+    cases = int(sick.sum())
+    return float((ranks[sick].sum() - cases * (cases + 1) / 2) / (cases * (len(value) - cases)))
