@@ -1,4 +1,4 @@
-"""`tocsin demo`: the example patients under every scale, as one table and one picture each."""
+"""`tocsin demo`: the example patients and a simulated ward, under every scale, as tables and pictures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from tocsin.cli.options import say
 from tocsin.cli.output import show, write_file
 from tocsin.definitions.load import library
 from tocsin.definitions.schema import TocsinError
+from tocsin.facts import write_facts
 
+#: The simulated ward: therapy, patients, seed.
+WARD = (("axicabtagene-ciloleucel", 7, 3), ("teclistamab", 7, 5))
+WARD_DAYS = 15.0
 DRAWN = ("astct-2019", "lee-2014", "icans-astct-2019")
 
 
@@ -23,7 +27,7 @@ DRAWN = ("astct-2019", "lee-2014", "icans-astct-2019")
     metavar="DIR", help="Where the pictures go.",
 )
 def demo_command(out: Path) -> None:
-    """Grade the example patients under every scale and draw their timelines.
+    """Grade the example patients and a small simulated ward under every scale, and draw them.
 
     \b
     Example:
@@ -59,10 +63,39 @@ def demo_command(out: Path) -> None:
         note="3: proven; 2-4: 2 proven, 4 not ruled out; ? 0-4: nobody measured\n"
         "*: the paper can be read in two ways; icans: neurotoxicity, all others CRS",
     )
+    simulated_ward(out)
     say(f"See the picture: open {out / 'axi-cel-course.html'} (all {len(paths)}, as .html and .png: {out}/)")
     say(f"Every span of time, with its reasons: {out / 'grades.csv'}")
     say("Your own patient: tocsin grade FILE --plot timeline.html (columns: tocsin grade --help)")
     say("For research and decision support by trained staff; not a diagnosis.")
+
+
+def simulated_ward(out: Path) -> None:
+    """Simulate a small ward, grade it under every scale, draw it: the same functions as for real records."""
+    from tocsin.grading.batch import grade
+    from tocsin.plots.files import save
+    from tocsin.plots.ward import ward
+    from tocsin.simulation.plan import plan_of, solved
+
+    lib = library()
+    say(f"Simulating a ward of {sum(count for _, count, _ in WARD)} patients (once: compiling takes half a minute)")
+    tables: list[pa.Table] = []
+    titles: dict[str, str] = {}
+    for therapy, count, seed in WARD:
+        plan = plan_of(therapy, lib, days=WARD_DAYS)
+        for course, table, first in solved(plan, count, seed, lib):
+            tables.append(table)
+            for k in range(len(course.states)):
+                patient = f"sim-{seed}-{first + k}"
+                titles[patient] = f"{patient}  {therapy.split('-')[0]}"
+    facts = pa.concat_tables(tables)
+    intervals = pa.concat_tables(grade(facts, lib.scales, lib=lib))
+    write_file([intervals], out / "ward-grades.csv")
+    write_facts(iter(facts.to_batches()), out / "ward-facts.csv")
+    chart = ward(facts, intervals, lib=lib, title="A simulated ward, graded under ASTCT 2019", titles=titles)
+    for suffix in (".png", ".html"):
+        save(chart, out / f"ward{suffix}")
+    say(f"Simulated patients, graded like real ones: {out / 'ward.html'}, facts in {out / 'ward-facts.csv'}")
 
 
 def peak_grades(intervals: pa.Table) -> dict[str, str]:

@@ -24,7 +24,7 @@ COMMANDS = {
     "explain": ("tocsin.cli.show", "Show a definition as a page, with its sources."),
     "cite": ("tocsin.cli.show", "Print the reference behind a key."),
     "list": ("tocsin.cli.show", "List a shelf: scales, measures, drugs, ..."),
-    "demo": ("tocsin.cli.demo", "Grade and draw the example patients."),
+    "demo": ("tocsin.cli.demo", "Grade and draw the example patients and a simulated ward."),
 }
 
 
