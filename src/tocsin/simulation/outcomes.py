@@ -32,11 +32,13 @@ MARKERS = {
 #: Windows (hours) in which the highest interleukin 6 is kept.
 WINDOWS = ((0, 11), (168, 192), (336, 360))
 EARLY_HOUR = 72
+#: Trials' worth of patients that a calibrated set needs before it is one of several.
+POOL = 4
 COMPARED = pa.schema([
     ("trial", pa.string()), ("target", pa.string()), ("says", pa.string()), ("unit", pa.string()),
     ("role", pa.string()), ("n", pa.int64()), ("published", pa.float64()), ("published_low", pa.float64()),
-    ("published_high", pa.float64()), ("simulated", pa.float64()), ("low", pa.float64()), ("high", pa.float64()),
-    ("p", pa.float64()), ("hit", pa.bool_()), ("status", pa.string()),
+    ("published_high", pa.float64()), ("simulated", pa.float64()), ("low", pa.float64()),
+    ("high", pa.float64()), ("p", pa.float64()), ("hit", pa.bool_()), ("status", pa.string()),
 ])  # fmt: skip
 
 
@@ -78,10 +80,13 @@ def outcomes(
     found["ended"][number[first]] = ended[first]
     found["after_dose"][number[first]] = _floats(episodes["hours_from_dose"])[first]
     for level in (3, 4):
-        reached = hours(episodes[f"first_{level}"])
-        np.fmin.at(found[f"grade_{level}"], number, reached)
+        # An episode says when each grade was first reached; one may leap over a grade.
+        for above in range(level, 5):
+            np.fmin.at(found[f"grade_{level}"], number, hours(episodes[f"first_{above}"]))
     found["events"] = np.bincount(number, minlength=n).astype(np.float64)
-    found["duration"] = found["ended"] - found["onset"]
+    # An illness of which the record does not see the end lasted at least as long as the record.
+    last_hour = np.where(np.isnan(found["ended"]), float(chart.shape[1] - 1), found["ended"])
+    found["duration"] = last_hour - found["onset"]
 
     warm = facts.filter(pc.and_(pc.equal(facts["measure"], "temperature"),
                                 pc.greater_equal(facts["value"], ward.numbers["fever_from"])))  # fmt: skip
@@ -97,14 +102,14 @@ def outcomes(
     found["tocilizumab"] = given.sum(1).astype(np.float64)
     found["tocilizumab_first"] = np.where(given.any(1), given.argmax(1), np.nan)
     steroid = (chart[:, :, Chart.dexamethasone] > 0) | (chart[:, :, Chart.methylprednisolone] > 0)
-    found["steroid"] = steroid.any(1).astype(np.float64)
-    found["oxygen"] = (chart[:, :, Chart.device] > 0).any(1).astype(np.float64)
-    found["ventilator"] = (chart[:, :, Chart.device] >= len(ward.ladder) - 1).any(1).astype(np.float64)
-    pressor = (chart[:, :, Chart.norepinephrine] + chart[:, :, Chart.epinephrine] > 0).any(1)
-    found["supported"] = ((chart[:, :, Chart.bolus] > 0).any(1) | pressor).astype(np.float64)
-    found["tocilizumab_in_first"] = (found["tocilizumab_first"] <= np.fmax(found["ended"], 0)).astype(
-        np.float64
-    )
+    fluid = chart[:, :, Chart.bolus] > 0
+    pressor = chart[:, :, Chart.norepinephrine] + chart[:, :, Chart.epinephrine] > 0
+    for name, hourly in (
+        ("steroid", steroid), ("oxygen", chart[:, :, Chart.device] > 0), ("supported", fluid | pressor),
+        ("ventilator", chart[:, :, Chart.device] >= len(ward.ladder) - 1),
+    ):  # fmt: skip
+        found[name] = np.asarray(hourly.any(axis=1), dtype=np.float64)
+    found["tocilizumab_in_first"] = (found["tocilizumab_first"] <= last_hour).astype(np.float64)
     found["responded"] = (
         (found["ended"] - found["tocilizumab_first"] <= 14 * 24) & (found["tocilizumab"] <= 2)
     ).astype(np.float64)  # fmt: skip
@@ -220,10 +225,11 @@ def compare(
 ) -> pa.Table:
     """Each target beside `draws` simulated trials of the published size, in the columns of `COMPARED`.
 
-    A simulated trial takes one calibrated set (`sets` numbers each patient's) and draws its patients with
-    replacement. `p` is two-sided: how often a simulated trial lies as far out as the published number. A
-    target that is only a bound is hit where the simulation may keep it. Where nobody simulated is eligible,
-    `simulated` is null and the target is missed.
+    A simulated trial takes one calibrated set (`sets` numbers each patient's) and draws its patients from
+    those of that set; `spread_sets` says how many sets so many patients allow. `low` and `high` hold 95 % of
+    them, `p` is two-sided: how often one lies as far out as the published number. Shares count as equal
+    within half a patient, because publications round them. A target that is only a bound is hit where the
+    simulation may keep it. Where nobody simulated is eligible, `simulated` is null and the target is missed.
     """
     rows = []
     for k, target in enumerate(trial.targets):
@@ -233,18 +239,20 @@ def compare(
         found = _trials(read, target, columns, sets, n, draws, rng)
         found = found[np.isfinite(found)]
         low, middle, high = np.percentile(found, [2.5, 50, 97.5]) if len(found) else (np.nan,) * 3
-        below = (1 + (found <= target.value).sum()) / (1 + len(found))
-        above = (1 + (found >= target.value).sum()) / (1 + len(found))
+        near = 50.0 / n if target.unit == "%" else 1e-9 * max(1.0, abs(target.value))
+        most, least = target.value + near, target.value - near
+        below = (1 + (found <= most).sum()) / (1 + len(found))
+        above = (1 + (found >= least).sum()) / (1 + len(found))
         p = {"at-most": below, "at-least": above}.get(target.bound, min(1.0, 2.0 * min(below, above)))
-        hit = bool(len(found)) and {
-            "at-most": low <= target.value, "at-least": high >= target.value
-        }.get(target.bound, low <= target.value <= high)  # fmt: skip
+        hit = bool(len(found)) and {"at-most": low <= most, "at-least": high >= least}.get(
+            target.bound, low <= most and high >= least
+        )
+        low, middle, high = (None if np.isnan(x) else float(x) for x in (low, middle, high))
         rows.append({
-            "trial": trial.id, "target": target.id, "says": target.says, "unit": target.unit, "role": target.role,
-            "n": n, "published": target.value, "published_low": target.low, "published_high": target.high,
-            "simulated": None if np.isnan(middle) else float(middle), "low": None if np.isnan(low) else float(low),
-            "high": None if np.isnan(high) else float(high), "p": float(p) if len(found) else None, "hit": bool(hit),
-            "status": target.status,
+            "trial": trial.id, "target": target.id, "says": target.says, "unit": target.unit,
+            "role": target.role, "n": n, "published": target.value, "published_low": target.low,
+            "published_high": target.high, "simulated": middle, "low": low, "high": high,
+            "p": float(p) if len(found) else None, "hit": bool(hit), "status": target.status,
         })  # fmt: skip
     return pa.Table.from_pylist(rows, schema=COMPARED)
 
@@ -262,6 +270,9 @@ def _trials(
 
     Where the published number rests on a subgroup of its own size (`target.n`), that many of the subgroup
     are drawn; else the whole trial is drawn and the subgroup is what it happens to hold.
+
+    Of one set, patients are drawn with replacement. Of several, without: a set's own patients are a sample
+    already, and drawing from them again would count the chance of sampling twice and widen every interval.
     """
     own = target.n is not None
     names = np.unique(sets)
@@ -272,7 +283,7 @@ def _trials(
         times = np.flatnonzero(chosen == row)
         if not len(pool) or not len(times):
             continue
-        picked = pool[rng.integers(0, len(pool), (len(times), n))]
+        picked = pool[_drawn(len(pool), n, len(times), len(names) > 1, rng)]
         if read.take == "auroc":
             out[times] = [_auroc_gap(one, target.measure, c) for one in picked]
             continue
@@ -293,12 +304,31 @@ def _trials(
     return out
 
 
+def spread_sets(count: int, patients: int, n: int) -> NDArray[np.int64]:
+    """Which of `count` calibrated sets to simulate, so that each has several trials' worth of patients.
+
+    With fewer, the chance of who happened to be simulated would pass for a difference between sets.
+
+    >>> spread_sets(50, 1000, 68).tolist()
+    [0, 24, 49]
+    """
+    most = max(1, min(count, patients // (POOL * n)))
+    return np.linspace(0, count - 1, most).astype(np.int64)
+
+
+def _drawn(pool: int, n: int, times: int, once: bool, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Places of the patients of `times` trials in a pool; `once`: nobody twice, where it is large enough."""
+    if not once or pool < n or pool > 20 * n:  # of a large pool hardly anybody is drawn twice
+        return rng.integers(0, pool, (times, n))
+    return np.argsort(rng.random((times, pool)), axis=1)[:, :n]
+
+
 def _auroc_gap(picked: NDArray[np.int64], measure: str, c: Columns) -> float:
-    """How much better interferon gamma at its peak foretells grade 4 than `measure` at 72 h does."""
+    """How much better interferon gamma foretells grade 4 than `measure` does, both at 72 h."""
     sick = c["grade"][picked] >= 4
     if sick.all() or not sick.any():
         return float("nan")
-    return _auroc(c["peak ifn-gamma"][picked], sick) - _auroc(c[f"early {measure}"][picked], sick)
+    return _auroc(c["early ifn-gamma"][picked], sick) - _auroc(c[f"early {measure}"][picked], sick)
 
 
 def _auroc(value: Vector, sick: NDArray[np.bool_]) -> float:
@@ -306,7 +336,7 @@ def _auroc(value: Vector, sick: NDArray[np.bool_]) -> float:
     order = np.argsort(value, kind="stable")
     ranks = np.empty(len(value))
     ranks[order] = np.arange(1, len(value) + 1)
-    values, inverse = np.unique(value, return_inverse=True)
+    _, inverse = np.unique(value, return_inverse=True)
     ranks = (np.bincount(inverse, ranks) / np.bincount(inverse))[inverse]
     cases = int(sick.sum())
     return float((ranks[sick].sum() - cases * (cases + 1) / 2) / (cases * (len(value) - cases)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -15,7 +15,7 @@ from tocsin.definitions.trial import Trial
 from tocsin.episodes import episodes
 from tocsin.grading.batch import grade
 from tocsin.simulation.equations import Vector
-from tocsin.simulation.outcomes import compare, outcomes
+from tocsin.simulation.outcomes import compare, outcomes, spread_sets
 from tocsin.simulation.plan import START, Plan, plan_of_trial, solved
 
 
@@ -69,9 +69,15 @@ def run_trial(
     trial: Trial, patients: int, seed: int, lib: Library, *, draws: int = 1000,
     done: Callable[[int], None] = lambda count: None,
 ) -> tuple[Arm, pa.Table]:  # fmt: skip
-    """A published trial, simulated over the whole ensemble, and its comparison (`outcomes.COMPARED`)."""
+    """A published trial, simulated over the ensemble, and its comparison (`outcomes.COMPARED`).
+
+    How many of the calibrated sets are used depends on `patients` (`outcomes.spread_sets`): all of them from
+    four times the trial's size a set.
+    """
     plan = plan_of_trial(trial, lib)
-    arm = simulated(plan, max(patients, len(plan.sets)), seed, lib, trial.scale, done=done)
+    used = spread_sets(len(plan.sets), patients, trial.n)
+    plan = replace(plan, sets=tuple(plan.sets[k] for k in used))
+    arm = simulated(plan, patients, seed, lib, trial.scale, done=done)
     return arm, compare(trial, arm.columns, arm.sets, seed=seed, draws=draws)
 
 
