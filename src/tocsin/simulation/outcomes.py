@@ -202,7 +202,7 @@ def asked(target: Target, c: Columns) -> Asked:
         "t-cell-peak-days": lambda: median(c["t-cell hour"] / day, anyone),
         "peak-median": lambda: median(
             np.minimum(c[f"peak {marker}"], ceiling),
-            c["grade"] >= number if target.upward or number >= 3 else c["grade"] == number,
+            c["grade"] >= number if target.upward else c["grade"] == number,
         ),
         "at-onset-median": lambda: median(c[f"onset {marker}"]),
         "peak-after-onset-days": lambda: median((c[f"peak hour {marker}"] - c["onset"]) / day),
