@@ -22,6 +22,9 @@ PLAIN = (
     "causes",
     "outlook",
     "advice",
+    "models",
+    "trials",
+    "wards",
 )
 HEAD = ("id", "title", "status", "source", "locator", "reading", "use")
 
