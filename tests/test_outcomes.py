@@ -93,12 +93,7 @@ def test_support_and_drugs_are_those_the_ward_charted():
     got = read(*ILL, courses=given)
     assert [got[name] for name in ("oxygen", "ventilator", "supported", "steroid")] == [1, 1, 1, 1]
     assert (got["tocilizumab"], got["tocilizumab_first"], got["tocilizumab_in_first"]) == (2, 45, 1)
-    assert got["responded"] == 1
-
-
-@pytest.mark.parametrize("doses", [(45, 53, 61), ()])
-def test_a_third_dose_or_none_is_no_response(doses):
-    assert read(*ILL, courses=course(tocilizumab=dict.fromkeys(doses, 560)))["responded"] == 0
+    assert got["response_hours"] == 64 - 45
 
 
 def test_tocilizumab_after_the_first_illness_was_not_given_in_it():
@@ -239,6 +234,18 @@ def test_of_those_with_crs_is_not_of_all():
     for of, share in (("crs", 50), ("all", 40)):
         found = asked(replace(target, of=of), columns)
         assert found.value[found.eligible].mean() == share
+
+
+def test_a_response_is_over_in_time_and_with_few_doses():
+    """Asked only of those given tocilizumab at the grade; an illness whose end was not seen is none."""
+    columns = {
+        "grade": np.array([3.0, 4, 3, 3, 3, 2]), "tocilizumab": np.array([1.0, 2, 3, 1, 0, 1]),
+        "response_hours": np.array([24.0, 336, 24, np.nan, np.nan, 24]),
+    }  # fmt: skip
+    numbers = {"grade": 3, "within_days": 14, "most_doses": 2}
+    found = asked(trial(quantity="tocilizumab-response", numbers=numbers).targets[0], columns)
+    assert found.eligible.tolist() == [True, True, True, True, False, False]
+    assert found.value[found.eligible].tolist() == [100, 100, 0, 0]
 
 
 def test_recurrence_is_asked_of_those_whose_first_illness_was_treated_so():

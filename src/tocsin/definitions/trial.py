@@ -45,7 +45,7 @@ QUANTITIES: Mapping[str, tuple[str, ...]] = {
     "high-dose-pressor-share": (),
     "low-pressure-share": (),
     "fever-share": (),
-    "tocilizumab-response": (),
+    "tocilizumab-response": ("grade", "within_days", "most_doses"),
     "recurrence-share": ("given",),
     "more-than-one-share": (),
     "t-cell-peak-days": (),
@@ -61,18 +61,19 @@ QUANTITIES: Mapping[str, tuple[str, ...]] = {
 }
 _KEYS = (
     "id", "quantity", "value", "unit", "role", "says", "grade", "measure", "day", "hours", "given", "first",
-    "last", "of", "low", "high", "n", "bound", "upward", "ceiling", "source", "locator", "status", "reading",
+    "last", "within_days", "most_doses", "of", "low", "high", "n", "bound", "upward", "ceiling", "source",
+    "locator", "status", "reading",
 )  # fmt: skip
-_NUMBERS = ("grade", "day", "hours", "first", "last", "ceiling")
+_NUMBERS = ("grade", "day", "hours", "first", "last", "ceiling", "within_days", "most_doses")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """One published number. `low`, `high`: its published interval. `bound`: it is only a limit.
 
-    `numbers` holds what the quantity needs (`grade`, `day`, `hours`, `first`, `last`, and a `ceiling` above
-    which the assay could not read); `of` is `all` or `crs`; `given` is `tocsin`'s word for the first
-    event's treatment; `upward` means this grade or higher.
+    `numbers` holds what the quantity needs (`grade`, `day`, `hours`, `first`, `last`, `within_days`,
+    `most_doses`, and a `ceiling` above which the assay could not read); `of` is `all` or `crs`; `given` is
+    what the first event was treated with; `upward` means this grade or higher.
     """
 
     id: str

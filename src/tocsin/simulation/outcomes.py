@@ -110,9 +110,7 @@ def outcomes(
     ):  # fmt: skip
         found[name] = np.asarray(hourly.any(axis=1), dtype=np.float64)
     found["tocilizumab_in_first"] = (found["tocilizumab_first"] <= last_hour).astype(np.float64)
-    found["responded"] = (
-        (found["ended"] - found["tocilizumab_first"] <= 14 * 24) & (found["tocilizumab"] <= 2)
-    ).astype(np.float64)  # fmt: skip
+    found["response_hours"] = found["ended"] - found["tocilizumab_first"]
     _markers(found, courses, facts, who)
     return found
 
@@ -194,7 +192,11 @@ def asked(target: Target, c: Columns) -> Asked:
         "low-pressure-share": lambda: share(c["supported"]),
         "high-dose-pressor-share": lambda: share(c["high_dose"]),
         "fever-share": lambda: share(c["fever"]),
-        "tocilizumab-response": lambda: share(c["responded"], (c["tocilizumab"] > 0) & (c["grade"] >= 3)),
+        "tocilizumab-response": lambda: share(
+            (c["response_hours"] <= target.numbers["within_days"] * day)
+            & (c["tocilizumab"] <= target.numbers["most_doses"]),
+            (c["tocilizumab"] > 0) & (c["grade"] >= number),
+        ),
         "recurrence-share": lambda: share(
             c["events"] >= 2, crs & ((c["tocilizumab_in_first"] > 0) == (target.given == "tocilizumab"))
         ),
