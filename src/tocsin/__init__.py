@@ -24,6 +24,7 @@ _HOMES = {
     "read": "tocsin.sources.read",
     "save": "tocsin.plots.files",
     "score": "tocsin.scores",
+    "simulate": "tocsin.simulation.answer",
     "timeline": "tocsin.plots.timeline",
     "triage": "tocsin.advice",
     "why": "tocsin.grading.why",
