@@ -230,7 +230,7 @@ def compare(
     A simulated trial takes one calibrated set (`sets` numbers each patient's) and draws its patients from
     those of that set; `spread_sets` says how many sets so many patients allow. `low` and `high` hold 95 % of
     them, `p` is two-sided: how often one lies as far out as the published number. Shares count as equal
-    within half a patient, because publications round them. A target that is only a bound is hit where the
+    within half a patient, days within half of the last digit printed, because publications round them. A target that is only a bound is hit where the
     simulation may keep it. Where nobody simulated is eligible, `simulated` is null and the target is missed.
     """
     rows = []
@@ -241,7 +241,7 @@ def compare(
         found = _trials(read, target, columns, sets, n, draws, rng)
         found = found[np.isfinite(found)]
         low, middle, high = np.percentile(found, [2.5, 50, 97.5]) if len(found) else (np.nan,) * 3
-        near = 50.0 / n if target.unit == "%" else 1e-9 * max(1.0, abs(target.value))
+        near = _near(target, n)
         most, least = target.value + near, target.value - near
         below = (1 + (found <= most).sum()) / (1 + len(found))
         above = (1 + (found >= least).sum()) / (1 + len(found))
@@ -257,6 +257,15 @@ def compare(
             "p": float(p) if len(found) else None, "hit": bool(hit), "status": target.status,
         })  # fmt: skip
     return pa.Table.from_pylist(rows, schema=COMPARED)
+
+
+def _near(target: Target, n: int) -> float:
+    """How far a number may be off and still be the one that was printed."""
+    if target.unit == "%":
+        return 50.0 / n
+    if target.unit == "d":
+        return float(0.5 * 10.0 ** -len(f"{target.value:g}".partition(".")[2]))
+    return 1e-9 * max(1.0, abs(target.value))
 
 
 def _trials(
