@@ -22,7 +22,8 @@ import csv
 import math
 import os
 import time
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -34,9 +35,9 @@ from tocsin.definitions.load import HERE, library
 from tocsin.definitions.model import model_of
 from tocsin.definitions.trial import Target, Trial, trial_of
 from tocsin.definitions.ward import ward_of
+from tocsin.simulation.equations import Parameter
 from tocsin.simulation.patients import population
 from tocsin.simulation.schedule import cells, schedule
-from tocsin.simulation.equations import Parameter
 from tocsin.simulation.solve import summaries
 from tocsin.simulation.summary import Summary as Y
 
@@ -60,22 +61,24 @@ CAR_T = (
 )
 ENGAGERS = ("teclistamab", "blinatumomab", "epcoritamab", "mosunetuzumab")
 S = "cytokine-release"
-#: The vasopressor rate (ug/kg/min, for 3 h) from which the scales call it high: by weight in children, 20 ug/min
-#: at 75 kg in adults. The scales hold it; here it only stands in for them, and the engine grades what is shown.
 #: The sum of vasopressors above which a second one runs: the ward's `pressure.second_pressor_from`.
 SECOND = 0.25
+#: The vasopressor rate (ug/kg/min, for 3 h) from which the scales call it high: by weight in children,
+#: 20 ug/min at 75 kg in adults. The scales hold it; here it only stands in for them, and the engine grades
+#: what is shown.
 HIGH_DOSE = {"penn-2018": 0.2, "lee-2014": 0.267}
 #: What is fitted: names that move together, the prior's SD of the logarithm.
 FITTED: tuple[tuple[tuple[str, ...], float], ...] = (
     *(((f"{S}.{name}",), sd) for name, sd in {
-        "effector_max": 0.3, "k_kill": 0.3, "effector_half": 0.3, "w_contact": 0.4, "contact_half": 0.4, "w_ifn": 0.4,
-        "ifn_half": 0.3, "w_il1": 0.4, "il1_half": 0.3, "k_macro": 0.3, "d_macro": 0.25, "il10_half": 0.4,
+        "effector_max": 0.3, "k_kill": 0.3, "effector_half": 0.3, "w_contact": 0.4, "contact_half": 0.4,
+        "w_ifn": 0.4, "ifn_half": 0.3, "w_il1": 0.4, "il1_half": 0.3, "k_macro": 0.3, "d_macro": 0.25,
+        "il10_half": 0.4,
         "p_ifn": 0.3, "p_ifn.sd": 0.3, "ifn_help": 0.4, "p_tnf": 0.3, "p_tnf_macro": 0.3, "p_il1": 0.3,
         "p_il6_macro": 0.3, "p_il6_macro.sd": 0.2, "p_il6_fresh": 0.4, "p_il10": 0.3, "fever_il6": 0.3,
         "fever_tnf": 0.4, "fever_il1": 0.4, "fever_ifn": 0.2, "k_leak": 0.3, "leak_il6": 0.4, "leak_ifn": 0.4,
         "leak_tnf": 0.4, "susceptibility.sd": 0.3, "leak_injury": 0.5, "k_injury": 0.4, "k_lung": 0.4,
-        "spo2_fall": 0.3, "map_start.sd": 0.3, "k_supply": 0.4, "k_exp": 0.4, "k_contract": 0.4, "k_return": 0.4,
-        "class.amplifying.w_il1": 0.4, "class.amplifying.ifn_help": 0.5,
+        "spo2_fall": 0.3, "map_start.sd": 0.3, "k_supply": 0.4, "k_exp": 0.4, "k_contract": 0.4,
+        "k_return": 0.4, "class.amplifying.w_il1": 0.4, "class.amplifying.ifn_help": 0.5,
     }.items()),
     (tuple(f"{name}.k_act" for name in CAR_T), 0.3),
     (tuple(f"{name}.k_kill" for name in ENGAGERS), 0.4),
@@ -160,7 +163,7 @@ def asked(trial: Trial, target: Target, s: np.ndarray) -> tuple[float, float]:
     grades = grade(trial, s)
     if target.unit == "%":
         number = int(target.numbers.get("grade", 0))
-        share = {
+        shares: dict[str, Callable[[], float]] = {
             "share-at-least": lambda: (grades >= number).mean(),
             "share-grade": lambda: (grades == number).mean(),
             "tocilizumab-share": lambda: (of[:, Y.tocilizumab] > 0).mean(),
@@ -171,8 +174,8 @@ def asked(trial: Trial, target: Target, s: np.ndarray) -> tuple[float, float]:
             "low-pressure-share": lambda: ((of[:, Y.fluid] > 0) | (of[:, Y.pressor] > 0)).mean(),
             "high-dose-pressor-share": lambda: (of[:, Y.pressor_lasting] >= HIGH_DOSE[trial.scale]).mean(),
             "tocilizumab-response": lambda: responded(s),
-        }[told]()
-        return float(share) * 100.0, target.value
+        }
+        return float(shares[told]()) * 100.0, target.value
     marker = {"il-6": "il_6", "ifn-gamma": "ifn_gamma", "tnf-alpha": "tnf_alpha", "il-10": "il_10",
               "il-1-beta": "il_1_beta"}.get(target.measure, "il_6")  # fmt: skip
     ceiling = target.numbers.get("ceiling", np.inf)
@@ -223,7 +226,7 @@ def middle(values: np.ndarray) -> float:
 
 
 def responded(s: np.ndarray) -> float:
-    """Of those given tocilizumab at the ward's view of 3 or more: over within 14 d, at most two doses, no worse."""
+    """Of those given tocilizumab at a ward's view of 3 or more: over in 14 d, at most two doses, no worse."""
     given = s[s[:, Y.tocilizumab] > 0]
     if not len(given):
         return 0.5
@@ -277,7 +280,10 @@ def _judge(task: tuple[np.ndarray, int, int]) -> np.ndarray:
     return judged(*task)
 
 
-def smoothed(pool, first, spread, members, rounds, patients, seed, say):  # type: ignore[no-untyped-def]
+def smoothed(
+    pool: Executor, first: np.ndarray, spread: np.ndarray, members: int, rounds: int, patients: int,
+    seed: int, say: Callable[[str], None],
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """ES-MDA with equal weights: members of (members, numbers) after `rounds`, and their residuals."""
     rng = np.random.default_rng(seed)
     ensemble = first + spread * rng.standard_normal((members, len(first)))
@@ -304,6 +310,9 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=400)
     parser.add_argument("--members", type=int, default=120)
     parser.add_argument("--keep", type=int, default=50)
+    parser.add_argument(
+        "--spread", type=float, default=1.0, help="of the first smoother, as a share of the prior's"
+    )
     parser.add_argument("--within", type=float, default=40.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
@@ -323,16 +332,15 @@ def main() -> None:
             row = next(csv.DictReader(line for line in lines if not line.startswith("#")))
         first = np.array([math.log(float(row[names[0]])) for names, _ in FITTED])
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        say(
-            f"{len(FITTED)} numbers, {len(LISTED)} targets; cost of the start {(judged(first, options.patients, 1) ** 2).sum():.1f}"
-        )
+        start = (judged(first, options.patients, 1) ** 2).sum()
+        say(f"{len(FITTED)} numbers, {len(LISTED)} targets; cost of the start {start:.1f}")
         ensemble, residuals = smoothed(
-            pool, first, prior, options.members, 4, options.patients, options.seed, say
+            pool, first, options.spread * prior, options.members, 4, options.patients, options.seed, say
         )
         cost = (residuals**2).sum(1)
         best = ensemble[cost.argmin()]
 
-        import cma
+        import cma  # type: ignore[import-untyped]
 
         strategy = cma.CMAEvolutionStrategy(
             best, 0.25, {"seed": options.seed, "CMA_stds": prior, "popsize": 18, "verbose": -9}
@@ -356,18 +364,16 @@ def main() -> None:
         fresh = np.stack(list(pool.map(_judge, [(one, options.patients, 99) for one in ensemble])))
     cost = (fresh**2).sum(1)
     order = [0, *(k for k in np.argsort(cost) if k and cost[k] <= cost[0] + options.within)][: options.keep]
-    say(
-        f"ensemble: {len(order)} of {len(ensemble)} kept, cost {cost[order].min():.1f} to {cost[order].max():.1f}"
-    )
+    kept = cost[order]
+    say(f"ensemble: {len(order)} of {len(ensemble)} kept, cost {kept.min():.1f} to {kept.max():.1f}")
     for (name, target), row in zip(LISTED, fresh[order].T, strict=True):
         print(f"{name:26} {target:22} best {row[0]:+5.1f}  ensemble {np.median(row):+5.1f}")
     if options.write:
         path = HERE / "models" / "ensemble.csv"
         sets = [named(ensemble[k]) for k in order]
         with path.open("w", newline="", encoding="utf-8") as out:
-            out.write(
-                f"# Calibrated sets, best first: bench/calibrate.py --seed {options.seed} --patients {options.patients}\n"
-            )
+            asked_for = f"--seed {options.seed} --patients {options.patients}"
+            out.write(f"# Calibrated sets, best first: bench/calibrate.py {asked_for}\n")
             writer = csv.DictWriter(out, [*sets[0]])
             writer.writeheader()
             writer.writerows({key: f"{value:.6g}" for key, value in one.items()} for one in sets)

@@ -1,4 +1,4 @@
-"""`tocsin simulate`: virtual patients as facts, published trials beside their simulation, arms side by side."""
+"""`tocsin simulate`: virtual patients as facts, trials beside their simulation, arms side by side."""
 
 from __future__ import annotations
 
@@ -124,8 +124,9 @@ def simulate_command(
     scales_of(lib, [scale])
     if trial:
         given = [name for name, value in (
-            ("--schedule", schedule), ("--prophylaxis", prophylaxis), ("--guideline", guideline), ("--arm", arms),
-            ("--tocilizumab-at", tocilizumab_at), ("--steroid-at", steroid_at), ("--sbml", sbml),
+            ("--schedule", schedule), ("--prophylaxis", prophylaxis), ("--guideline", guideline),
+            ("--arm", arms), ("--tocilizumab-at", tocilizumab_at), ("--steroid-at", steroid_at),
+            ("--sbml", sbml),
         ) if value]  # fmt: skip
         if given:
             raise click.UsageError(f"{', '.join(given)}: a trial brings its own; use --therapy")
@@ -138,8 +139,8 @@ def simulate_command(
     assert therapy is not None
     plan = plan_of(therapy, lib, days=days, ensemble=ensemble)
     plan = changed(plan, lib, {
-        "schedule": str(schedule) if schedule else "", "prophylaxis": ",".join(prophylaxis), "guideline": guideline or "",
-        "tocilizumab-at": tocilizumab_at or "", "steroid-at": steroid_at or "",
+        "schedule": str(schedule) if schedule else "", "prophylaxis": ",".join(prophylaxis),
+        "guideline": guideline or "", "tocilizumab-at": tocilizumab_at or "", "steroid-at": steroid_at or "",
     })  # fmt: skip
     if sbml:
         write_sbml(plan, sbml)

@@ -27,8 +27,8 @@ ORIGINS = ("published", "fitted", "assumed", "memory")
 LAWS = ("log-normal", "normal")
 #: What a dose may be of: an input of the model, or the infused cells themselves.
 INPUTS = (
-    "cells", "engager_depot", "engager", "pathogen", "tocilizumab", "siltuximab", "anakinra_depot", "anakinra",
-    "dexamethasone", "methylprednisolone",
+    "cells", "engager_depot", "engager", "pathogen", "tocilizumab", "siltuximab", "anakinra_depot",
+    "anakinra", "dexamethasone", "methylprednisolone",
 )  # fmt: skip
 DOSE_UNITS = ("mg", "mg/kg", "mg/d", "1", "1/d")
 

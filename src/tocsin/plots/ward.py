@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 
 from tocsin.definitions.load import Library, library
 from tocsin.plots.course import PlotError
-from tocsin.plots.look import FONT, SHAPES, look
+from tocsin.plots.look import FONT, SHAPES, Look, look
 
+GRADES = [0, 1, 2, 3, 4, 5]
 STRIP = 26  # px for each patient
 #: What is marked above a strip, and how.
 MARKED = {"tocilizumab": ("tocilizumab", "diamond"), "siltuximab": ("siltuximab", "diamond"),
@@ -29,7 +30,8 @@ def ward(
 
     Parameters
     ----------
-    facts : canonical facts of whole patients.  intervals : `tocsin.grade`'s answer, of which `scale` is drawn.
+    facts : canonical facts of whole patients.
+    intervals : `tocsin.grade`'s answer, of which `scale` is drawn.
     titles : what to call a patient beside its strip; else its id.
 
     The grade is a colour with its number; where a higher one is not ruled out, that one's colour runs along
@@ -44,17 +46,18 @@ def ward(
     if not kept:
         raise PlotError(f"no grades under `{scale}` to draw\n  fix: grade under it first")
     zero = _zeros(facts, lib)
-    strips = _joined([_strip(row, zero) for row in kept])
+    strips = joined([strip(row, zero) for row in kept])
     order = _order(strips)
     names = {patient: (titles or {}).get(patient, patient) for patient in order}
-    for strip in strips:
-        strip["patient"] = names[strip["id"]]
+    for one in strips:
+        one["patient"] = names[one["id"]]
     marks = _marks(facts, zero, names)
-    last = max(strip["to"] for strip in strips)
-    first = min(0.0, min(strip["from"] for strip in strips))
+    last = max(one["to"] for one in strips)
+    first = min(0.0, min(one["from"] for one in strips))
+    days = list(range(int(first), int(last) + 1, 2))
     across = alt.X(
         "from:Q", title="days since the first dose", scale=alt.Scale(domain=[first, last], nice=False),
-        axis=alt.Axis(grid=True, gridColor=colours.grid, tickMinStep=1, values=list(range(int(first), int(last) + 1, 2))),
+        axis=alt.Axis(grid=True, gridColor=colours.grid, tickMinStep=1, values=days),
     )  # fmt: skip
     down = alt.Y(
         "patient:N", sort=[names[patient] for patient in order], title=None,
@@ -68,30 +71,31 @@ def ward(
         alt.Tooltip("from:Q", format=".1f"),
         alt.Tooltip("to:Q", format=".1f"),
     ]
-    paint = alt.Color(
-        "grade:O", scale=alt.Scale(domain=[0, 1, 2, 3, 4, 5], range=[*colours.grades]), legend=None
-    )
-    base = alt.Chart(alt.Data(values=strips))
+    fills = alt.Scale(domain=GRADES, range=[*colours.grades])
+    inks = alt.Scale(domain=GRADES, range=[*colours.on_grade])
+    paint = alt.Color("grade:O", scale=fills, legend=None)
+    base = alt.Chart(alt.InlineData(values=strips))
     bars = base.mark_bar(height=STRIP - 8, stroke=colours.page, strokeWidth=0.5).encode(
         x=across, x2="to:Q", y=down, color=paint, tooltip=tips
     )
-    doubts = base.transform_filter("datum.up_to > datum.grade").mark_bar(height=4, yOffset=(STRIP - 8) / 2 - 2).encode(
-        x=across, x2="to:Q", y=down, tooltip=tips,
-        color=alt.Color("up_to:O", scale=alt.Scale(domain=[0, 1, 2, 3, 4, 5], range=[*colours.grades]), legend=None),
-    )  # fmt: skip
-    numbers = base.transform_filter(f"datum.grade > 0 && datum.to - datum.from > {(last - first) * 0.012}").transform_calculate(
-        middle="(datum.from + datum.to) / 2"
-    ).mark_text(fontSize=11, fontWeight="bold").encode(
-        x="middle:Q", y=down, text="grade:O",
-        color=alt.Color("grade:O", scale=alt.Scale(domain=[0, 1, 2, 3, 4, 5], range=[*colours.on_grade]), legend=None),
-    )  # fmt: skip
-    given = alt.Chart(alt.Data(values=marks)).mark_point(
+    doubted = base.transform_filter("datum.up_to > datum.grade")
+    doubts = doubted.mark_bar(height=4, yOffset=(STRIP - 8) / 2 - 2).encode(
+        x=across, x2="to:Q", y=down, tooltip=tips, color=alt.Color("up_to:O", scale=fills, legend=None)
+    )
+    wide = base.transform_filter(f"datum.grade > 0 && datum.to - datum.from > {(last - first) * 0.012}")
+    centred = wide.transform_calculate(middle="(datum.from + datum.to) / 2")
+    numbers = centred.mark_text(fontSize=11, fontWeight="bold").encode(
+        x="middle:Q", y=down, text="grade:O", color=alt.Color("grade:O", scale=inks, legend=None)
+    )
+    kinds = ["anti-cytokine", "steroid"]
+    hues = alt.Scale(domain=kinds, range=[colours.given[kind] for kind in kinds])
+    shapes = alt.Scale(domain=[*_drugs()], range=[*_drugs().values()])
+    given = alt.Chart(alt.InlineData(values=marks)).mark_point(
         filled=True, size=52, yOffset=-(STRIP - 8) / 2 - 1, opacity=1, stroke=colours.page, strokeWidth=0.8
     ).encode(
         x="day:Q", y=down,
-        shape=alt.Shape("drug:N", scale=alt.Scale(domain=[*_drugs()], range=[*_drugs().values()]), legend=None),
-        color=alt.Color("kind:N", scale=alt.Scale(
-            domain=["anti-cytokine", "steroid"], range=[colours.given["anti-cytokine"], colours.given["steroid"]]), legend=None),
+        shape=alt.Shape("drug:N", scale=shapes, legend=None),
+        color=alt.Color("kind:N", scale=hues, legend=None),
         tooltip=["patient:N", "drug:N", alt.Tooltip("day:Q", format=".2f")],
     )  # fmt: skip
     layers = alt.layer(bars, doubts, numbers, given).resolve_scale(color="independent", shape="independent")
@@ -101,9 +105,15 @@ def ward(
             title, anchor="start", fontSize=15, color=colours.ink, offset=10)),
         key, spacing=8,
     )  # fmt: skip
-    return chart.resolve_scale(color="independent").configure(background=colours.page, font=FONT, padding=18).configure_view(
-        stroke=None, fill=colours.panel
-    ).configure_axis(labelColor=colours.ink, titleColor=colours.muted, labelFontSize=12, titleFontSize=12)  # fmt: skip
+    dressed: alt.TopLevelMixin = (
+        chart.resolve_scale(color="independent")
+        .configure(background=colours.page, font=FONT, padding=18)
+        .configure_view(stroke=None, fill=colours.panel)
+        .configure_axis(
+            labelColor=colours.ink, titleColor=colours.muted, labelFontSize=12, titleFontSize=12
+        )
+    )  # fmt: skip
+    return dressed
 
 
 def _drugs() -> dict[str, str]:
@@ -131,7 +141,8 @@ def _days(moment: datetime, zero: datetime) -> float:
     return (moment - zero).total_seconds() / 86400.0
 
 
-def _strip(row: Mapping[str, Any], zero: Mapping[str, datetime]) -> dict[str, Any]:
+def strip(row: Mapping[str, Any], zero: Mapping[str, datetime]) -> dict[str, Any]:
+    """One interval in days since its patient's zero."""
     start = zero[row["patient_id"]]
     end = row["end"] or row["start"]
     return {
@@ -140,8 +151,8 @@ def _strip(row: Mapping[str, Any], zero: Mapping[str, datetime]) -> dict[str, An
     }  # fmt: skip
 
 
-def _joined(strips: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Neighbours of one patient, grade and doubt as one strip: here the reasons between them do not matter."""
+def joined(strips: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Neighbours of one patient, grade and doubt as one strip, whatever the reasons between them."""
     found: list[dict[str, Any]] = []
     for strip in strips:
         before = found[-1] if found else None
@@ -191,9 +202,10 @@ def _marks(facts: pa.Table, zero: Mapping[str, datetime], names: Mapping[str, st
     return found
 
 
-def _key(colours: Any, width: int) -> alt.Chart:
+def _key(colours: Look, width: int) -> alt.LayerChart | alt.FacetChart:
     """What colours, edge and marks mean, in one line."""
-    x, rows = 4.0, []
+    x = 4.0
+    rows: list[dict[str, Any]] = []
     for grade in range(6):
         word = "grade 0" if grade == 0 else str(grade)
         rows.append(
@@ -206,7 +218,8 @@ def _key(colours: Any, width: int) -> alt.Chart:
             }
         )
         x += 78.0 if grade == 0 else 40.0
-    entries = (("tocilizumab or another anti-cytokine drug", "diamond", colours.given["anti-cytokine"], 270.0),
+    drug = "tocilizumab or another anti-cytokine drug"
+    entries = ((drug, "diamond", colours.given["anti-cytokine"], 270.0),
                ("steroid", "triangle-up", colours.given["steroid"], 80.0))  # fmt: skip
     for text, shape, colour, room in entries:
         rows.append({"x": x, "fill": colour, "text": text, "shape": shape, "kind": "drug"})
@@ -220,7 +233,7 @@ def _key(colours: Any, width: int) -> alt.Chart:
             "kind": "edge",
         }
     )
-    base = alt.Chart(alt.Data(values=rows)).encode(
+    base = alt.Chart(alt.InlineData(values=rows)).encode(
         x=alt.X("x:Q", axis=None, scale=alt.Scale(domain=[0, width])), y=alt.value(9)
     )
     points = base.mark_point(filled=True, size=90, opacity=1).encode(

@@ -1,4 +1,4 @@
-"""Compiles the functions of this room, and keeps what was compiled where a changed source finds nothing stale.
+"""Compiles the functions of this room; keeps what was compiled where a changed source finds nothing stale.
 
 Numba files compiled code by the file of each function alone; a function it calls in another file, or a place
 in `Policy` or `State`, may change without its noticing. So the folder is named by the content of every

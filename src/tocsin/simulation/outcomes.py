@@ -230,8 +230,9 @@ def compare(
     A simulated trial takes one calibrated set (`sets` numbers each patient's) and draws its patients from
     those of that set; `spread_sets` says how many sets so many patients allow. `low` and `high` hold 95 % of
     them, `p` is two-sided: how often one lies as far out as the published number. Shares count as equal
-    within half a patient, days within half of the last digit printed, because publications round them. A target that is only a bound is hit where the
-    simulation may keep it. Where nobody simulated is eligible, `simulated` is null and the target is missed.
+    within half a patient, days within half of the last digit printed, because publications round them. A
+    target that is only a bound is hit where the simulation may keep it. Where nobody simulated is eligible,
+    `simulated` is null and the target is missed.
     """
     rows = []
     for k, target in enumerate(trial.targets):

@@ -19,7 +19,7 @@ from tocsin.simulation.equations import Parameter, Vector
 
 @dataclass(frozen=True, slots=True)
 class Patients:
-    """Parameters (n, parameters), weight (kg) and age (years) of patients `first`, `first` + 1, ... of `seed`."""
+    """Parameters (n, parameters), weight (kg), age (years) of patients `first`, `first` + 1 ... of `seed`."""
 
     parameters: Vector
     weight: Vector

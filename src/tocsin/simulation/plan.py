@@ -137,7 +137,8 @@ def _dose(row: Mapping[str, str], own: str, plan: Plan, where: str) -> PlannedDo
             raise TocsinError(f"{where}: {name} is `{text}`, not a number\n  fix: {name} = 1.5") from None
         if not 0 <= numbers[name] < np.inf:
             raise TocsinError(
-                f"{where}: {name} is {text}\n  why: nothing can be given before the start or in a negative amount\n"
+                f"{where}: {name} is {text}\n"
+                "  why: nothing can be given before the start or in a negative amount\n"
                 f"  fix: {name} of 0 or more"
             )
     unit = (row["unit"] or "").strip()
@@ -151,7 +152,8 @@ def _dose(row: Mapping[str, str], own: str, plan: Plan, where: str) -> PlannedDo
         )
     if numbers["day"] >= plan.days:
         raise TocsinError(
-            f"{where}: day {numbers['day']:g} is after the {plan.days:g} simulated days\n  fix: --days, or another day"
+            f"{where}: day {numbers['day']:g} is after the {plan.days:g} simulated days\n"
+            "  fix: --days, or another day"
         )
     return PlannedDose(given, numbers["day"], numbers["amount"], unit, numbers["days"])
 
@@ -272,8 +274,9 @@ def through_the_hall(facts: pa.Table, lib: Library) -> pa.Table:
     found = canonical(facts, lib=lib, source="simulated")
     if found.rejects.num_rows:
         row = found.rejects.slice(0, 1).to_pylist()[0]
+        told = f"simulated {row['measure']} of {row['value'] or row['text']}"
         raise TocsinError(
-            f"{row['patient_id']}: simulated {row['measure']} of {row['value'] or row['text']} was refused: {row['what']}\n"
+            f"{row['patient_id']}: {told} was refused: {row['what']}\n"
             "  why: no bedside would chart it; a parameter or a readout is off\n"
             "  fix: look at models/ and wards/; with the built-in ones, please report it"
         )
