@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from types import SimpleNamespace
+
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -10,8 +13,10 @@ from hypothesis import strategies as st
 import tables
 from tocsin.definitions.load import library
 from tocsin.definitions.schema import Finding
+from tocsin.grading import opcodes as op
 from tocsin.grading import program
 from tocsin.grading.batch import grade_table
+from tocsin.grading.leaves import compare
 from tocsin.grading.live import Live, micros
 from tocsin.grading.moments import Findings, findings_of
 from tocsin.testing import START, patient
@@ -44,6 +49,30 @@ def test_asking_in_between_changes_nothing(facts: pa.Table, data: st.DataObject)
             asked.answer(row["patient_id"], row["time"])
     for who in quiet.patients:
         assert asked.intervals(who).equals(quiet.intervals(who))
+
+
+@pytest.mark.parametrize("way", [op.AT_LEAST, op.ABOVE, op.AT_MOST, op.BELOW])
+@pytest.mark.parametrize("cut", [38.0, 90.0, 0.1, 0.0, -2.5])
+def test_a_comparison_turns_at_one_number(way: int, cut: float) -> None:
+    """To the last bit: what `turn` says of a number is what the comparison itself says of it."""
+    node = SimpleNamespace(op=op.READ, reference=op.NO_REF, compare=way, cut=cut, new=0, quick=1)
+    edge, above = program.turn(node)
+    assert edge is not None
+    near = [math.nextafter(edge, -math.inf), edge, math.nextafter(edge, math.inf)]
+    for x in (-math.inf, cut - 1.0, *near, cut, cut + 1.0, math.inf):
+        assert compare(way, x, x, cut, 0) == (above if x >= edge else 2 - above)
+
+
+def test_a_pressure_is_low_beside_the_usual_of_a_patient_whose_usual_is_low() -> None:
+    """From the first dose the usual decides, if it lies below the limit; else the limit goes on doing so."""
+    for usual, pressures in ((80, (84, 79, 60, 85, 61, 120)), (110, (84, 91, 60, 90, 61, 120))):
+        live = Live(["astct-2019"], lib=LIB)
+        lines = [f"0 h systolic-bp {usual} mm[Hg]", "1 h tisagenlecleucel"]
+        lines += [f"{2 + h} h systolic-bp {x} mm[Hg]" for h, x in enumerate(pressures)]
+        facts = patient(*lines)
+        for row in facts.to_pylist():
+            live.add(row)
+        assert live.intervals("p1").equals(grade_table(facts, ["astct-2019"], engine="numba"))
 
 
 def test_a_device_that_nothing_reads_still_voids_the_flow() -> None:

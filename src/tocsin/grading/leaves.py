@@ -200,28 +200,20 @@ def remember(p: Any, s: Any, n: int, c: int, t: int, code: int) -> None:
     Registers: 0 until when older readings serve, 1 the latest yes reading, 2 its method, 3 whether it
     stands alone and a contradiction would take it back.
     """
-    nodes, channels, charted, register = p.node, p.channel, s.channel, s.register
+    charted, register, spike = s.channel[c], s.register, p.channel[c].spike
     r = n * REGISTERS
-    spike = channels[c].spike
+    at = register[r + 1]
     if code == 2:
-        follows = (
-            register[r + 1] != NONE
-            and register[r + 1] == charted[c].last_time
-            and t - charted[c].last_time <= spike
-        )
-        if register[r + 1] != NONE:
-            register[r] = max(register[r], register[r + 1] + nodes[n].span)
         register[r + 1] = t
-        register[r + 2] = charted[c].method
-        register[r + 3] = 0 if follows else 1
-    elif code == 0 and spike > 0 and register[r + 1] != NONE:
-        at = register[r + 1]
-        if (
-            at == charted[c].last_time
-            and t - at <= spike
-            and register[r + 2] == charted[c].method
-            and register[r + 3]
-        ):
+        register[r + 2] = charted.method
+        register[r + 3] = 1
+        if at != NONE:
+            register[r] = max(register[r], at + p.node[n].span)
+            if at == charted.last_time and t - at <= spike:
+                register[r + 3] = 0
+    elif code == 0 and spike > 0 and at != NONE:
+        alone = register[r + 3] and register[r + 2] == charted.method
+        if alone and at == charted.last_time and t - at <= spike:
             register[r + 1] = NONE
 
 
@@ -233,9 +225,9 @@ def recalled(p: Any, s: Any, n: int, c: int, t: int, code: int) -> int:
         code = 1
     if node.span != NONE:
         r = n * REGISTERS
-        until = s.register[r]
-        if s.register[r + 1] != NONE:
-            until = max(until, s.register[r + 1] + node.span)
+        until, at = s.register[r], s.register[r + 1]
+        if at != NONE and at + node.span > until:
+            until = at + node.span
         code = until_when(s, n, t, until, min(code, 1))
     if node.category >= 0 and s.g[ATTRIBUTED] and t < masked_until(s, node.category):
         return 0

@@ -140,7 +140,8 @@ class Live:
             self._take(patient, row)
 
     def _take(self, patient: Patient, row: Row) -> None:
-        t, state, g = row[0], patient.state, patient.state.g
+        t, state = row[0], patient.state
+        g = state.g
         if t != patient.pending:
             if patient.clock == op.NONE:
                 MACHINE.begin(self.program, state, t)
@@ -171,18 +172,21 @@ class Live:
         return op.IRRELEVANT if measure < 0 else self.compiled.kinds[measure]
 
     def _settle(self, patient: Patient) -> None:
-        """Decide the pending instant."""
-        t = patient.pending
+        """Decide the pending instant: bring findings and grades up to date."""
+        t, state = patient.pending, patient.state
         if t == op.NONE or patient.dead:
             return
-        state = patient.state
         if state.g[op.DOSE_NOW]:
             rows = columns(patient.rows)
             now = bisect_left(rows.time, t)
             MACHINE.median_baselines(self.program, state, t, rows, 0, now, [0.0] * len(rows.time))
             MACHINE.last_baselines(self.program, state, t)
-        self._decide(patient, t)
         patient.pending = op.NONE
+        before = patient.emitted
+        after = MACHINE.settle(self.program, state, t, 0, patient.out, before)
+        if after != before:
+            patient.emitted = after
+            self._make_room(patient)
 
     def _lapses(self, patient: Patient, before: int) -> None:
         """Let happen what lapses before `before`."""
@@ -190,16 +194,8 @@ class Live:
         while not patient.dead and g[op.NEXT] < before:
             t = g[op.NEXT]
             MACHINE.lapse(self.program, patient.state, t)
-            self._decide(patient, t)
-            patient.clock = t
-
-    def _decide(self, patient: Patient, t: int) -> None:
-        """Bring findings and grades up to date at `t`."""
-        before = patient.emitted
-        after = MACHINE.settle(self.program, patient.state, t, 0, patient.out, before)
-        if after != before:
-            patient.emitted = after
-            self._make_room(patient)
+            patient.clock = patient.pending = t
+            self._settle(patient)
 
 
 def columns(rows: Sequence[Row]) -> Rows:

@@ -138,38 +138,36 @@ def lasting(p: Any, s: Any, n: int, t: int) -> int:
     Registers, twice (lower 0-2, upper 3-5): since when yes (NONE if not now), start of the run, end of
     the last span.
     """
-    node, register = p.node[n], s.register
+    node, own, register = p.node[n], s.node[n], s.register
     inner = s.node[p.index[node.kids_from]].value
     result = 0
-    s.node[n].due = INF
+    own.due = INF
     for half in range(2):
         r = n * REGISTERS + 3 * half
-        since = register[r]
         stopped = register[r + 2]
-        if inner == 2 or (inner == 1 and half == 1):
-            if since == NONE:
+        if inner + half >= 2:
+            if register[r] == NONE:
                 register[r] = t
                 if stopped == NONE or t - stopped > node.bridge or register[r + 1] == NONE:
                     register[r + 1] = t
-            yes = True
             if node.op == FOR:
                 due = register[r + 1] + node.span
                 if t < due:
-                    yes = half == 1 and node.count != 0
-                    if due < s.node[n].due:
+                    if due < own.due:
                         wake(s, n, due)
+                    if half == 0 or node.count == 0:
+                        continue
         else:
-            if since != NONE:
+            if register[r] != NONE:
                 register[r] = NONE
                 register[r + 2] = t
                 stopped = t
-            yes = False
-            if node.op == WITHIN and stopped != NONE and t < stopped + node.span:
-                yes = True
-                if stopped + node.span < s.node[n].due:
-                    wake(s, n, stopped + node.span)
-        if yes:
-            result = 2 if half == 0 else max(result, 1)
+            if node.op == FOR or stopped == NONE or t >= stopped + node.span:
+                continue
+            if stopped + node.span < own.due:
+                wake(s, n, stopped + node.span)
+        if result == 0:
+            result = 2 - half
     return result
 
 
@@ -201,27 +199,29 @@ def confirm(p: Any, s: Any, n: int, t: int) -> int:
 
 def ever(p: Any, s: Any, n: int, t: int) -> int:
     """`ever ... after`: registers 0 quiet since (NONE if not), 1 and 2 when lower and upper were set."""
-    nodes, state, index, register = p.node, s.node, p.index, s.register
-    first = nodes[n].kids_from
-    after = state[index[first]].value
-    active = state[index[first + 1]].value == 2
+    node, own, register = p.node[n], s.node[n], s.register
+    after = s.node[p.index[node.kids_from]].value
+    active = s.node[p.index[node.kids_from + 1]].value == 2
     r = n * REGISTERS
-    state[n].due = INF
+    own.due = INF
     quiet = register[r]
+    now = NONE if active else (t if quiet == NONE else quiet)
+    register[r] = now
+    if register[r + 2] == NONE and (own.pulse != t or after == 0):
+        return 0  # nothing is set: the upper is whenever the lower is
     if quiet != NONE:
         for i in range(1, 3):
-            if register[r + i] != NONE and t >= clearing(quiet, register[r + i], nodes[n].span):
+            if register[r + i] != NONE and t >= clearing(quiet, register[r + i], node.span):
                 register[r + i] = NONE
-    register[r] = NONE if active else (t if quiet == NONE else quiet)
-    if state[n].pulse == t and after >= 1:
+    if own.pulse == t and after >= 1:
         register[r + 2] = t
         if after == 2:
             register[r + 1] = t
-    if register[r] != NONE:
+    if now != NONE:
         for i in range(1, 3):
             if register[r + i] != NONE:
-                due = clearing(register[r], register[r + i], nodes[n].span)
-                if due < state[n].due:
+                due = clearing(now, register[r + i], node.span)
+                if due < own.due:
                     wake(s, n, due)
     if register[r + 1] != NONE:
         return 2

@@ -12,6 +12,7 @@ rests on are `said` with a mask, and that is the key under which its value is re
 from __future__ import annotations
 
 from heapq import heappop, heappush, heapreplace
+from math import nextafter
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
@@ -23,6 +24,7 @@ from tocsin.grading.opcodes import (
     ATTRIBUTED,
     CONFIRM,
     DIRTY,
+    ENDLESS,
     EVER,
     FIRST_DOSE,
     INF,
@@ -31,6 +33,7 @@ from tocsin.grading.opcodes import (
     READ,
     REGISTERS,
     RULE,
+    SLACK,
     TOUCHED,
     WALKS,
 )
@@ -44,10 +47,8 @@ ITEM = (1 << SHIFT) - 1
 
 def soil_all(p: Any, s: Any) -> None:
     """Every node must be evaluated, and nothing is remembered of the patient before."""
-    s.g[DIRTY] = (1 << len(p.node)) - 1
-    s.stale = (1 << len(p.scale)) - 1
+    s.g[DIRTY] = sum(s.bit) | s.ask
     s.said = 0
-    s.named = 0
     s.heap.clear()
     s.queue[:] = [INF] * len(s.queue)
     unlearn(s)
@@ -56,7 +57,7 @@ def soil_all(p: Any, s: Any) -> None:
 
 def soil(s: Any, n: int) -> None:
     """Node `n` must be evaluated when this instant is settled."""
-    s.g[DIRTY] |= 1 << n
+    s.g[DIRTY] |= s.bit[n]
 
 
 def wake(s: Any, n: int, due: int) -> None:
@@ -86,9 +87,10 @@ def lapse(p: Any, s: Any, t: int) -> None:
     heap, queued = s.heap, s.queue
     until = (t + 1) << SHIFT
     while heap and heap[0] < until:
-        item = heap[0] & ITEM
+        first = heap[0]
+        item = first & ITEM
         i = item >> 1
-        if queued[item] != heap[0] >> SHIFT:  # an earlier look was due since
+        if queued[item] != first >> SHIFT:  # an earlier look was due since
             heappop(heap)
             continue
         holder = s.node[i] if item & 1 else s.channel[i]
@@ -102,40 +104,23 @@ def lapse(p: Any, s: Any, t: int) -> None:
         if due <= t:
             holder.due = INF
             if item & 1:
-                soil(s, i)
+                s.g[DIRTY] |= s.bit[i]
             else:
                 end_of(p, s, i, t)
     due = unmask(p, s, t) if s.g[ATTRIBUTED] else INF
-    if heap and heap[0] >> SHIFT < due:
-        due = heap[0] >> SHIFT
-    s.g[NEXT] = due
-
-
-def change(p: Any, s: Any, n: int, value: int) -> None:
-    """Node `n` has another value: so may have what rests on it."""
-    node = s.node[n]
-    _, _, _, parents, scales, names = p.steps[n]
-    s.said += (value - node.value) << 2 * n
-    node.value = value
-    s.g[DIRTY] |= parents
-    s.stale |= scales
-    s.named |= names
+    s.g[NEXT] = min(due, heap[0] >> SHIFT) if heap else due
 
 
 def update_leaves(p: Any, s: Any, t: int) -> None:
     """Follow every channel touched at `t` down to its leaves."""
-    g, channels, bottom, top = s.g, s.channel, s.bottom, s.top
+    g, channels, bottom, top, calm = s.g, s.channel, s.bottom, s.top, s.calm
     if g[FIRST_DOSE] == t:
         unlearn(s)
-    age = p.watch[0].age_channel
-    for c in p.leading:
-        charted = channels[c]
-        if charted.touched and (c == age or not bottom[c] <= charted.low <= top[c]):
-            follow(p, s, t)
-            if age >= 0 and channels[age].touched:
-                unlearn(s)
-            break
-    for c in s.stack[: g[TOUCHED]]:
+    touched = s.stack[: g[TOUCHED]]
+    if not p.leading.isdisjoint(touched):
+        touched = lead(p, s, t, touched)
+    g[TOUCHED] = 0
+    for c in touched:
         charted = channels[c]
         charted.touched = 0
         if charted.time != t:
@@ -143,71 +128,87 @@ def update_leaves(p: Any, s: Any, t: int) -> None:
             continue
         if charted.due < INF:  # what stands for ever does not lengthen the record
             charted.seen = t
-        if bottom[c] <= charted.low <= top[c] and charted.low == charted.high:
-            if s.calm[c]:
-                g[DIRTY] |= s.calm[c]
+        low = charted.low
+        if bottom[c] <= low < top[c] and low == charted.high:
+            if calm[c]:
+                g[DIRTY] |= calm[c]
         elif look(p, s, c, t, True):
             g[DIRTY] |= p.plans[c].confirms
-    g[TOUCHED] = 0
+
+
+def lead(p: Any, s: Any, t: int, touched: list[int]) -> list[int]:
+    """Some of the channels `touched` lead others; with these, what is touched then."""
+    age = p.watch[0].age_channel
+    for c in p.leading.intersection(touched):
+        if c == age or not s.bottom[c] <= s.channel[c].low < s.top[c]:
+            follow(p, s, t)
+            if age in touched:
+                unlearn(s)
+            return s.stack[: s.g[TOUCHED]]  # type: ignore[no-any-return]
+    return touched
 
 
 def look(p: Any, s: Any, c: int, t: int, fresh: bool) -> bool:
     """Evaluate the leaves of channel `c`; whether one of them is yes.
 
-    Comparisons turn once as a number rises: what two numbers say alike is said by all between them. So from
-    `bottom` to `top` the next number need not be looked at; it makes the nodes of `calm` dirty.
+    Most comparisons turn once as a number rises, so from `bottom` to `top` the next number need not be
+    looked at; it makes the nodes of `calm` dirty.
     """
-    plan, charted, state, nodes = p.plans[c], s.channel[c], s.node, p.node
-    low, high = charted.low, charted.high
-    clear = charted.held and not charted.before and not s.g[ATTRIBUTED]
+    plan, charted, state, g = p.plans[c], s.channel[c], s.node, s.g
+    low = charted.low
+    clear = charted.held and not charted.before and not g[ATTRIBUTED]
+    exact = clear and low == charted.high
+    gone = not charted.held and not g[ATTRIBUTED]
+    alone = not plan.rises
     some = False
-    codes = 0
-    for n in plan.leaves:
-        node = nodes[n]
-        if clear and node.quick == 1:
-            code = value = compare(node.compare, low, high, node.cut, node.mask)
-        elif clear and node.quick == 2 and charted.base_low != charted.base_low:
+    bottom, top = -ENDLESS, ENDLESS
+    for n, node, edge, above, missing, usual, lasts, bears in plan.leaves:
+        if edge != edge:
             limit = charted.limit
-            code = value = 1 if limit != limit else compare(node.compare, low, high, limit, 0)
-        elif node.op == READ:
-            code = plain(p, s, n)
-            if node.span == NONE:
-                value = recalled(p, s, n, c, t, code)
+            known = limit == limit and not charted.base_high < limit  # else the patient's usual decides
+            edge = limit - SLACK * abs(limit) if known else None
+        if exact and edge is not None:
+            if low < edge:
+                value = 2 - above
+                if edge < top:
+                    top = edge
             else:
-                value = memory(p, s, n, c, t, fresh, code)
-                clear = clear and not code  # after two readings that say no, the second changes nothing
+                value = above
+                if edge > bottom:
+                    bottom = edge
+            if lasts:
+                clear = clear and not value  # after two readings that say no, the second changes nothing
+                value = memory(p, s, n, c, t, fresh, value)
+        elif missing is not None and (gone or (clear and usual and charted.base_low != charted.base_low)):
+            value = missing
+        elif clear and node.quick == 1:
+            value = compare(node.compare, low, charted.high, node.cut, node.mask)
         else:
-            code = 0
-            value = leaf(p, s, n, t)
-        codes = 3 * codes + code
-        if value != state[n].value:
-            change(p, s, n, value)
+            alone = True
+            value = plain(p, s, n) if node.op == READ else leaf(p, s, n, t)
+            if lasts:
+                clear = clear and not value
+                value = memory(p, s, n, c, t, fresh, value)
+            elif node.op == READ:
+                value = recalled(p, s, n, c, t, value)
         if value == 2:
             some = True
-    s.bottom[c] = INF
-    if clear and low == high and plan.steady:
-        s.bottom[c], s.top[c] = span(s.spans[c], codes, low, plan.rises)
+        was = state[n]
+        if value != was.value:
+            s.said += (value - was.value) << 2 * n
+            was.value = value
+            g[DIRTY] |= bears
+    if clear and exact and plan.steady:
+        s.bottom[c], s.top[c] = (low, nextafter(low, ENDLESS)) if alone else (bottom, top)
         s.calm[c] = plan.confirms if some else 0
+    else:
+        s.bottom[c] = ENDLESS
     return some
-
-
-def span(spans: Any, codes: int, x: float, rises: bool) -> tuple[float, float]:
-    """Between which numbers `codes` is said, as far as is known with `x`."""
-    known = spans.get(codes)
-    if known is None or not rises:
-        known = spans[codes] = (x, x)
-    elif x < known[0]:
-        known = spans[codes] = (x, known[1])
-    elif x > known[1]:
-        known = spans[codes] = (known[0], x)
-    return known  # type: ignore[no-any-return]
 
 
 def unlearn(s: Any) -> None:
     """Numbers may say other things from now on."""
-    s.bottom[:] = [INF] * len(s.bottom)
-    for spans in s.spans:
-        spans.clear()
+    s.bottom[:] = [ENDLESS] * len(s.bottom)
 
 
 def memory(p: Any, s: Any, n: int, c: int, t: int, fresh: bool, code: int) -> int:
@@ -222,15 +223,14 @@ def memory(p: Any, s: Any, n: int, c: int, t: int, fresh: bool, code: int) -> in
 
 def update_nodes(p: Any, s: Any, t: int) -> None:
     """Evaluate every dirty node once, children before parents."""
-    state, steps, dirty, said = s.node, p.steps, s.g[DIRTY], s.said
-    while dirty:
-        bit = dirty & -dirty
+    state, steps, dirty, said, ask = s.node, p.steps, s.g[DIRTY], s.said, s.ask
+    while dirty > ask:
+        n, bit, op, known, kids, bears = steps[dirty.bit_length()]
         dirty ^= bit
-        n = bit.bit_length() - 1
-        op, known, kids, parents, scales, names = steps[n]
         if known is not None:
-            value = known.get(said & kids)
-            if value is None:
+            try:
+                value = known[said & kids]
+            except KeyError:
                 value = remembering(known, said & kids, combine(p, s, n))
         elif op < RULE:
             value = leaf(p, s, n, t)
@@ -244,13 +244,11 @@ def update_nodes(p: Any, s: Any, t: int) -> None:
         if value != node.value:
             said += (value - node.value) << 2 * n
             node.value = value
-            dirty |= parents
-            s.stale |= scales
-            s.named |= names
+            dirty |= bears
     s.g[DIRTY] = 0
     s.said = said
-    named = s.named
-    s.named = 0
+    s.stale = dirty >> len(p.scale)
+    named = dirty & ask >> len(p.scale)
     while named:
         bit = named & -named
         named ^= bit
@@ -269,7 +267,7 @@ def update_grades(p: Any, s: Any, t: int, patient: int, out: Any, emitted: int) 
         found = p.answers[k].get(key)
         if found is None:
             found = remembering(p.answers[k], key, answer(p, s, k))
-        grade, up_to, ambiguous, because, judgement, flags, unknown = found
+        shown, unknown = found
         waiting = 0
         for n in unknown:
             key = s.said & p.below[n]
@@ -278,22 +276,22 @@ def update_grades(p: Any, s: Any, t: int, patient: int, out: Any, emitted: int) 
                 s.g[WALKS] += 1
                 waits = remembering(p.waits[n], key, waits_for(p, s, n))
             waiting |= waits
-        if s.last[k] is found and waiting == s.scale[k].waiting:
-            continue
-        s.last[k] = found
-        emitted = say(
-            s, k, t, grade, up_to, ambiguous, because, waiting, judgement, flags, patient, out, emitted
-        )
+        if shown != s.last[k] or waiting != s.scale[k].waiting:
+            s.last[k] = shown
+            grade, up_to, ambiguous, because, judgement, flags = shown
+            emitted = say(
+                s, k, t, grade, up_to, ambiguous, because, waiting, judgement, flags, patient, out, emitted
+            )
     return emitted
 
 
-def answer(p: Any, s: Any, k: int) -> tuple[Any, ...]:
-    """What scale `k` says, but for what it waits for: that is asked of its open rows, named last."""
+def answer(p: Any, s: Any, k: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What scale `k` says, but for what it waits for: that is asked of its open rows, which come second."""
     grade, up_to, ambiguous = rungs(p, s, k)
     judgement, flags = remarks(p, s, k, grade)
     rows = p.row[p.scale[k].rows_from : p.scale[k].rows_to]
     unknown = {row.node: 0 for row in rows if row.grade > grade and s.node[row.node].value == 1}
-    return grade, up_to, ambiguous, proofs(p, s, k, grade), judgement, flags, tuple(unknown)
+    return (grade, up_to, ambiguous, proofs(p, s, k, grade), judgement, flags), tuple(unknown)
 
 
 def functions() -> SimpleNamespace:

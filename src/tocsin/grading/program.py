@@ -8,11 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from math import isinf, nan, nextafter
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tocsin.grading.opcodes import EVER, FIRST, INF, NONE, ONE_OF, READ, REGISTERS, RING, RULE, SUM
+from tocsin.grading.opcodes import (
+    ABOVE,
+    AGE_LIMIT,
+    AT_LEAST,
+    BELOW,
+    ENDLESS,
+    EVER,
+    FIRST,
+    NO_REF,
+    NONE,
+    ONE_OF,
+    READ,
+    REGISTERS,
+    RING,
+    RULE,
+    SLACK,
+    SUM,
+)
 
 #: How many answers plain Python remembers of one node or scale.
 MEMORY = 4096
@@ -105,26 +123,26 @@ def new_state(p: Program, *, plain: bool) -> Any:
 class PlainState:
     """A state as lists, with what plain.py keeps beside it.
 
-    `said` is the values of all nodes, two bits each; `stale` and `named` the scales a change bears on, and
-    those that name what changed; `heap` and `queue` what lapses and when each item is looked at. From
-    `bottom` to `top` the next number of a channel changes no leaf and makes the nodes of `calm` dirty;
-    `spans` are the same for all that its numbers have said so far. `last` is the answer of each scale.
+    `said` is the values of all nodes, two bits each; `bit` and `ask` are `bits_of` nodes and scales, `stale`
+    the scales that must be read; `heap` and `queue` what lapses and when each item is looked at. From
+    `bottom` to below `top` the next number of a channel changes no leaf and makes the nodes of `calm` dirty.
+    `last` is the answer of each scale.
     """
 
     __slots__ = (
-        *State._fields, "said", "stale", "named", "heap", "queue", "bottom", "top", "spans",
-        "calm", "last",
+        *State._fields, "said", "stale", "ask", "heap", "queue", "bottom", "top", "calm",
+        "last", "bit",
     )  # fmt: skip
 
     def __init__(self, state: State) -> None:
         for name, field in zip(State._fields, state, strict=True):
             setattr(self, name, as_list(field))
-        self.said = self.stale = self.named = 0
+        self.bit, self.ask = bits_of(state.node, state.scale)
+        self.said = self.stale = 0
         self.heap: list[int] = []
         self.queue = [0] * (2 * max(len(state.channel), len(state.node)))
-        self.bottom: list[float] = [INF] * len(state.channel)
-        self.top: list[float] = [INF] * len(state.channel)
-        self.spans: list[dict[int, tuple[float, float]]] = [{} for _ in state.channel]
+        self.bottom: list[float] = [ENDLESS] * len(state.channel)
+        self.top: list[float] = [ENDLESS] * len(state.channel)
         self.calm: list[int] = [0] * len(state.channel)
         self.last: list[Any] = [None] * len(state.scale)
 
@@ -137,7 +155,7 @@ class PlainState:
                 if name in ("channel", "node", "category", "scale"):
                     value = [twin_of(item) for item in value]
                 else:
-                    value = [{**x} for x in value] if name == "spans" else value.copy()
+                    value = value.copy()
             setattr(twin, name, value)
         return twin
 
@@ -145,30 +163,63 @@ class PlainState:
 class Plan:
     """How plain Python looks at one channel's leaves.
 
-    `confirms` are bits of nodes; `steady` says that a number alone decides all leaves, and `rises` that they
-    turn but once as it rises (and that no other channel depends on the very number).
+    A leaf is its node's number and record, where and into what it turns (`turn`), what it says without a
+    reading (None where that is not all), whether it compares with the patient's usual, whether it has a
+    memory, and what its value bears on. `confirms` are bits of nodes; `steady` says that a number alone
+    decides all leaves, and `rises` that they turn but once as it rises (and that no other channel depends on
+    the very number).
     """
 
     __slots__ = ("confirms", "leaves", "rises", "steady")
 
-    def __init__(self, p: Program, c: int) -> None:
+    def __init__(self, p: Program, c: int, bears: list[int]) -> None:
         channel, index = p.channel[c], p.index
-        self.leaves = tuple(index[channel.leaves_from : channel.leaves_to])
-        read = [p.node[n] for n in self.leaves]
-        self.confirms = sum(1 << n for n in index[channel.confirms_from : channel.confirms_to])
+        leaves = index[channel.leaves_from : channel.leaves_to]
+        read = [p.node[n] for n in leaves]
+        self.leaves = tuple(
+            (
+                n,
+                x,
+                *turn(x),
+                None if x.op != READ or x.span != NONE or channel.infusion else x.missing,
+                x.reference not in (NO_REF, AGE_LIMIT),
+                x.op == READ and x.span != NONE,
+                bears[n],
+            )
+            for n, x in zip(leaves, read, strict=True)
+        )
+        bit, _ = bits_of(p.node, p.scale)
+        self.confirms = sum(bit[n] for n in index[channel.confirms_from : channel.confirms_to])
         self.rises = channel.voids_from == channel.voids_to and all(x.compare != ONE_OF for x in read)
         self.steady = all(node.op == READ for node in read) and not (
             self.confirms and any(node.span != NONE for node in read)
         )
 
 
+def turn(node: Any) -> tuple[float | None, int]:
+    """The number from which on `leaves.compare` says another thing of a reading, and what it says from there.
+
+    NaN where it is the limit for the patient's age, None where there is no such number.
+    """
+    above = 2 if node.compare in (AT_LEAST, ABOVE) else 0
+    if node.quick == 2 and node.compare in (AT_LEAST, BELOW):
+        return nan, above
+    if node.op != READ or node.reference != NO_REF or node.new or node.compare == ONE_OF or isinf(node.cut):
+        return None, above
+    slack = SLACK * abs(node.cut)
+    if node.compare in (AT_LEAST, BELOW):
+        return node.cut - slack, above
+    return nextafter(node.cut + slack, ENDLESS), above
+
+
 class PlainProgram:
     """A program as lists, with what plain.py keeps beside it.
 
-    `steps` has for every node its operation, what was said of the values of its kids and the mask of these
-    (both for combinations only), the bits of its parents, of the scales that rest on it and of those that
-    name it. `waits` is what was said of the values `below` a row, `answers` of those `shown` by a scale. On
-    the channels `leading` others depend.
+    `steps` has for every node, at the length of its bit, its number, bit and operation, what was said of the
+    values of its kids and the mask of these (both for combinations only), and what its value bears on: the
+    bits (`bits_of`) of its parents, of the scales that rest on it and of those that name it. `waits` is what
+    was said of the values `below` a row, `answers` of those `shown` by a scale. On the channels `leading`
+    others depend.
     """
 
     __slots__ = (*Program._fields, "steps", "below", "waits", "shown", "answers", "plans", "leading")
@@ -178,12 +229,16 @@ class PlainProgram:
             setattr(self, name, as_list(field))
         p: Any = self
         index = p.index
-        self.steps: list[tuple[int, dict[int, int] | None, int, int, int, int]] = []
-        for x in p.node:
+        bit, ask = bits_of(p.node, p.scale)
+        bears = [
+            sum(bit[i] for i in index[x.parents_from : x.parents_to]) | x.scales << len(p.scale) | x.named
+            for x in p.node
+        ]
+        self.steps: list[tuple[Any, ...]] = [()] * (ask.bit_length() + 1)
+        for n, x in reversed(list(enumerate(p.node))):
             combined = RULE <= x.op <= FIRST
             kids = mask(index[x.kids_from : x.kids_to]) if combined else 0
-            parents = sum(1 << n for n in index[x.parents_from : x.parents_to])
-            self.steps.append((x.op, {} if combined else None, kids, parents, x.scales, x.named))
+            self.steps.append((n, bit[n], x.op, {} if combined else None, kids, bears[n]))
         self.below: list[int] = []
         for n, x in enumerate(p.node):
             under = mask([n])
@@ -200,10 +255,20 @@ class PlainProgram:
             read += index[scale.flags_from : scale.flags_to]
             self.shown.append(mask(read))
         self.answers: list[dict[int, tuple[Any, ...]]] = [{} for _ in p.scale]
-        self.leading = [
+        self.leading = {
             c for c, x in enumerate(p.channel) if x.voids_from < x.voids_to or c == p.watch[0].age_channel
-        ]
-        self.plans = [Plan(p, c) for c in range(len(p.channel))]
+        }
+        self.plans = [Plan(p, c, bears) for c in range(len(p.channel))]
+
+
+def bits_of(nodes: Any, scales: Any) -> tuple[tuple[int, ...], int]:
+    """The bit of each node among those to be evaluated, and all bits below them.
+
+    The first node has the highest bit, which is found fastest. Below the nodes stand a bit for each scale
+    that must be read, and, lowest, a bit for each that names what changed.
+    """
+    below = 2 * len(scales)
+    return tuple(1 << (below + len(nodes) - 1 - n) for n in range(len(nodes))), (1 << below) - 1
 
 
 def mask(listed: Iterable[int]) -> int:
