@@ -122,6 +122,10 @@ def simulate_command(
     if sbml:
         check_suffix(sbml, (".xml", ".sbml"))
     scales_of(lib, [scale])
+    from tocsin.simulation.compiled import is_cached
+
+    if not is_cached():
+        say("compiling the model (once on this computer; about half a minute)")
     if trial:
         given = [name for name, value in (
             ("--schedule", schedule), ("--prophylaxis", prophylaxis), ("--guideline", guideline),

@@ -43,7 +43,7 @@ def show_trial(
         )  # fmt: skip
     if plot:
         from tocsin.plots.files import save
-        from tocsin.plots.simulated import forest
+        from tocsin.plots.forest import forest
 
         save(forest(compared, title=trial.title), plot)
         say(f"drew {plot}")
@@ -92,7 +92,7 @@ def show_arms(
         )  # fmt: skip
     if plot:
         from tocsin.plots.files import save
-        from tocsin.plots.simulated import arms as drawn
+        from tocsin.plots.arms import arms as drawn
 
         save(drawn(arms, title=plans[0].model.title, scale=scale), plot)
         say(f"drew {plot}")
@@ -113,14 +113,23 @@ def show_summary(plan: Any, facts: pa.Table, lib: Library, scale: str) -> None:
 
 
 def draw_patients(plan: Any, kept: Sequence[Any], lib: Library, scale: str, path: Path) -> None:
-    """One patient as a picture of its own; more as bands."""
+    """One patient as a picture of its own; more as bands by highest grade."""
     from tocsin.grading.batch import grade
     from tocsin.plots.files import save
-    from tocsin.plots.simulated import bands, virtual_patient
+    from tocsin.plots.population import bands
+    from tocsin.plots.shares import hourly_grades
+    from tocsin.plots.simulated import virtual_patient
+    from tocsin.simulation.plan import START
 
-    if sum(len(course.states) for course, _, _ in kept) == 1:
-        course, facts, _ = kept[0]
-        intervals = pa.concat_tables(grade(facts, [scale], lib=lib))
-        save(virtual_patient(course, facts, intervals, lib=lib, scale=scale, title=plan.model.title), path)
+    courses = [course for course, _, _ in kept]
+    facts = pa.concat_tables([facts for _, facts, _ in kept])
+    intervals = pa.concat_tables(grade(facts, [scale], lib=lib))
+    ids = facts["patient_id"].unique().to_pylist()
+    if len(ids) == 1:
+        drawn = virtual_patient(courses[0], facts, intervals, lib=lib, scale=scale, title=plan.model.title)
+        save(drawn, path)
         return
-    save(bands([course for course, _, _ in kept], title=plan.model.title), path)
+    ids.sort(key=lambda name: int(name.rsplit("-", 1)[1]))
+    grades = hourly_grades(intervals, ids, START, courses[0].states.shape[1] - 1)
+    title = f"{plan.model.title}: {counted(len(ids), 'virtual patient')}"
+    save(bands(courses, grades, title=title, scale=scale), path)

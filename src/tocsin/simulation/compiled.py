@@ -35,6 +35,11 @@ def cache_folder() -> Path:
     return Path(root) / f"simulation-{digest.hexdigest()[:16]}"
 
 
+def is_cached() -> bool:
+    """Whether this room has been compiled on this computer before."""
+    return any(cache_folder().rglob("*.nbi"))
+
+
 def compiled(function: F | None = None, *, parallel: bool = False) -> Any:
     """A decorator: compile with IEEE division, without the interpreter's lock, kept in `cache_folder`."""
     if function is None:
