@@ -390,6 +390,6 @@ def _foot(page: Surface, rows: Sequence[dict[str, Any]]) -> None:
         "p: how often a simulated trial of the real size lies as far out as the published number, both sides"
     )
     page.write(text, PAD, page.height - 16, colour=page.look.muted)
-    if any(row.get("status") == "memory" for row in rows):
+    if any(row["role"] != "guide" and row.get("status") == "memory" for row in rows):
         page.write("memory: not read from a source here", page.width - PAD, page.height - 16, align="right",
                    colour=page.look.muted)  # fmt: skip
