@@ -101,7 +101,7 @@ def test_engineered_cells_are_given_at_the_start():
 
 
 def test_doses_are_charted_as_planned():
-    """1.5 mg within an hour is a dose; a rate over a week says until when; beyond the end nothing is said."""
+    """1.5 mg within an hour is a dose; a rate over a week says until when, as far as it was seen."""
     doses = [
         (0, 1, Input.engager_depot, 1.5 * 24),
         (24, 48, Input.engager, 0.009),
@@ -113,9 +113,34 @@ def test_doses_are_charted_as_planned():
     assert given == [
         (0, 1.5, "mg", None),
         (24, 0.009, "mg", START + timedelta(hours=48)),
-        (96, 0.938, "mg", None),
+        (96, 0.00467, "mg", START + timedelta(hours=100)),
     ]
     assert [(row["hour"], row["value"]) for row in rows(table, "tocilizumab")] == [(0, 560.0)]
+
+
+def test_an_infusion_that_starts_as_the_record_ends_is_not_charted_and_a_push_is():
+    doses = [(100, 148, Input.engager, 0.028), (100, 101, Input.engager_depot, 1.5 * 24)]
+    table = facts(course(100, model=ENGAGER, doses=doses), ENGAGER)
+    assert [(row["hour"], row["value"], row["end"]) for row in rows(table, "teclistamab")] == [
+        (100, 1.5, None)
+    ]
+
+
+def test_a_week_of_a_month_s_infusion_is_charted_as_a_week():
+    """Eight days of blinatumomab hold seven at 9 ug a day and one at 28, not the whole month."""
+    model, made = solved("blinatumomab", patients=1, days=8)
+    given = [(row["hour"], row["value"], row["end"]) for row in rows(facts(made, model), "blinatumomab")]
+    assert given == [
+        (0, 0.063, START + timedelta(days=7)),
+        (168, 0.028, START + timedelta(days=8)),
+    ]
+
+
+@pytest.mark.parametrize("model", [CAR, ENGAGER], ids=lambda model: model.kind)
+def test_an_infection_beside_a_therapy_is_not_charted_as_the_therapy(model):
+    doses = [(6, 30, Input.pathogen, 1.0)]
+    given = [row["hour"] for row in rows(facts(course(doses=doses, model=model), model), model.id)]
+    assert given == ([0] if model.kind == "car-t" else [])
 
 
 def test_an_infection_is_charted_as_a_condition_and_an_unlisted_trigger_not_at_all():
@@ -235,6 +260,13 @@ def test_charting_is_late_by_the_ward_s_usual_delay():
     late = [(row["recorded"] - row["time"]) / timedelta(minutes=1) for row in rows(table, "temperature")]
     assert min(late) >= 0
     assert 9 <= np.median(late) <= 15
+
+
+def test_a_laboratory_result_is_known_later_than_a_sign():
+    table = facts(course(24 * 20, patients=20))
+    late = [(row["recorded"] - row["time"]) / timedelta(minutes=1) for row in rows(table, "creatinine")]
+    assert min(late) >= 0
+    assert 48 <= np.median(late) <= 75
 
 
 def test_a_course_that_nobody_watched_cannot_be_charted():

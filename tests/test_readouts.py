@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from tocsin.definitions.readout import SIGNALS
+from tocsin.simulation.equations import Parameter
+from tocsin.simulation.patients import typical
 from tocsin.simulation.readouts import Body, readouts
 from virtual import CAR, ENGAGER, LIB, WARD, course
 
@@ -83,6 +85,20 @@ def test_blood_falls_after_chemotherapy_before_cells_and_not_before_an_engager()
     lowest = int(cells["anc"][0].argmin()) / 24
     assert 7 <= lowest <= 11
     assert cells["anc"][0, -1] > 5 * cells["anc"][0].min()
+
+
+def test_an_engager_finds_the_lymphocytes_at_their_usual_number():
+    """The patient's own T cells are part of the usual count; only what they grow by adds to it."""
+    usual = next(one.usual for one in WARD.readouts.readouts if one.measure == "lymphocytes")
+    at_rest = float(typical(ENGAGER)[Parameter.resting_start])
+    start = seen(course(patients=200, model=ENGAGER, states={"resting": at_rest}))["lymphocytes"]
+    assert np.median(start[:, 0]) == pytest.approx(usual, rel=0.1)
+    grown = seen(course(patients=200, model=ENGAGER, states={"resting": at_rest, "effector": 0.5}))[
+        "lymphocytes"
+    ]
+    assert np.all(grown > 1.5 * start)
+    fewer = seen(course(patients=200, model=ENGAGER, states={"resting": 0.3 * at_rest}))["lymphocytes"]
+    np.testing.assert_array_equal(fewer, start)
 
 
 def test_white_cells_are_more_than_neutrophils_and_lymphocytes():

@@ -62,6 +62,10 @@ def test_a_site_changes_one_number_and_the_rest_stays():
     assert np.sum(mine.array != WARD.array) == 1
     with pytest.raises(DefinitionError, match="did you mean `oxygen_wean_hours`"):
         WARD.changed(oxygen_wean_hour=1)
+    with pytest.raises(
+        DefinitionError, match=r"ward `usual`: `observe.routine_hours` is 0, not a whole number"
+    ):
+        WARD.changed(observe_routine_hours=0)
 
 
 def test_an_unknown_ward_names_those_there_are():
@@ -90,6 +94,20 @@ def test_an_unknown_ward_names_those_there_are():
         ("most    = 0.9", "most    = 1.9", "`most` or `half` is missing or out of range"),
         ("from = 5\n", "from = 1\n", "`from` is missing or out of order"),
         ('of      = "fever"', 'of      = "fevr"', r"`of` is `fevr`; did you mean `fever`"),
+        ("routine_hours = { value = 4,", "routine_hours = { value = 0,", r"`observe.routine_hours` is 0, not "
+         r"a whole number of hours: the ward looks on whole hours\n  fix: "),
+        ("close_hours = { value = 1,", "close_hours = { value = 1.5,", "`observe.close_hours` is 1.5, not a"),
+        ("labs_hours = { value = 24,", "labs_hours = { value = 0.5,", "`observe.labs_hours` is 0.5, not a"),
+        ("score_hours = { value = 12,", "score_hours = { value = 0,", "`signal.score_hours` is 0, not a"),
+        ("missing = { value = 0.05,", "missing = { value = 1.05,", "`observe.missing` is 1.05, a share"),
+        ("\ngain = { value = 60,", "\ngain = { value = 0,", "`pressure.gain` is 0, what"),
+        ("\ngain = { value = 60,", "\ngain = { value = -60,", "`pressure.gain` is -60, below 0"),
+        ("dexamethasone_mg = { value = 10,", "dexamethasone_mg = { value = -10,",
+         r"`treatment.dexamethasone_mg` is -10, below 0\n  fix: "),
+        ("neuro_half = { value = 0.55,", "neuro_half = { value = 0,", "`signal.neuro_half` is 0"),
+        ("flow      = 2\n", "flow      = -2\n", "rung 2: `flow` is -2, below 0"),
+        ("labs_late_minutes = {", "labs_late_minute = {", "labs_late_minutes` is missing; did you mean"),
+        ("labs_late_minutes = { value = 60,", "labs_late_minutes = { value = -1,", "_minutes` is -1"),
         ("[observe]", "[observe", "is not TOML"),
     ],
 )  # fmt: skip

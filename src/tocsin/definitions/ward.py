@@ -84,6 +84,15 @@ class Policy(IntEnum):
 
 
 SECTIONS = ("observe", "oxygen", "pressure", "fever", "treatment")
+#: Numbers of `[signal]` that the chart reads and the care of a patient does not; named `signal_key`.
+CHARTED = ("labs_late_minutes",)
+#: The ward looks on whole hours: these are counted in them.
+WHOLE_HOURS = ("observe_routine_hours", "observe_close_hours", "observe_labs_hours", "signal_score_hours")
+#: What the ward, or a signal, divides by.
+ABOVE_0 = (
+    "pressure_gain", "pressure_bolus_hours", "signal_acute_half", "signal_neuro_lag_hours",
+    "signal_neuro_half", "signal_neuro_ifn_half",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +117,11 @@ class Ward:
     readouts: Readouts
 
     def changed(self, **numbers: float) -> Ward:
-        """This ward with some numbers of its own; an unknown name is refused with its near miss."""
+        """This ward with some numbers of its own; an unknown name or an impossible number is refused."""
         for name in numbers:
             if name not in self.numbers:
                 raise DefinitionError(f"no number `{name}` of a ward{near(name, self.numbers)}")
+        _possible(numbers, f"ward `{self.id}`")
         return replace(self, numbers={**self.numbers, **numbers})
 
     @property
@@ -123,6 +133,23 @@ class Ward:
     def rungs(self) -> NDArray[np.float64]:
         """The ladder as rows of flow (L/min), FiO2 (%), gain of saturation (%), view."""
         return np.array([[one.flow, one.fio2, one.spo2_gain, one.view] for one in self.ladder])
+
+
+def _possible(numbers: Mapping[str, float], where: str) -> None:
+    """Refuse numbers that a ward cannot work by, whatever their size means; raises `DefinitionError`."""
+    for name, number in numbers.items():
+        if not number >= 0:
+            wrong, fix = "below 0" if number < 0 else "not a number", "0 or more"
+        elif name in WHOLE_HOURS and (number < 1 or number % 1):
+            wrong, fix = "not a whole number of hours: the ward looks on whole hours", "1 or 2 or more"
+        elif name in ABOVE_0 and number == 0:
+            wrong, fix = "what others are divided by", "above 0"
+        elif name == "observe_missing" and number > 1:
+            wrong, fix = "a share above 1", "from 0 to 1"
+        else:
+            continue
+        key = name.replace("_", ".", 1)
+        raise DefinitionError(f"{where}: `{key}` is {number:g}, {wrong}\n  fix: {key}, {fix}")
 
 
 def read_ward(path: Path) -> Ward:
@@ -138,7 +165,15 @@ def read_ward(path: Path) -> Ward:
     for section in SECTIONS:
         for key, inner in table.get(section, {}).items():
             numbers[f"{section}_{key}"] = read_number(inner, f"{where}, {section}.{key}")
-    known = [name.name for name in Policy]
+    signal = dict(table.get("signal", {}))
+    for key in CHARTED:
+        if key not in signal:
+            raise DefinitionError(
+                f"{where}: `signal.{key}` is missing{near(key, signal)}\n"
+                "  fix: a ward names every number of wards/usual.toml and no other"
+            )
+        numbers[f"signal_{key}"] = read_number(signal.pop(key), f"{where}, signal.{key}")
+    known = [*(name.name for name in Policy), *(f"signal_{key}" for key in CHARTED)]
     for name in sorted({*numbers} ^ {*known}):
         raise DefinitionError(
             f"{where}: `{name.replace('_', '.', 1)}` is "
@@ -152,10 +187,14 @@ def read_ward(path: Path) -> Ward:
         for name, part in parts.items():
             if part is None:
                 raise one.fail(name, "is missing", f"{name} = 2")
+            if part is not None and part < 0:
+                raise one.fail(name, f"is {part:g}, below 0", f"{name} of 0 or more")
         rungs.append(Rung(one.text("device"), *(float(part or 0.0) for part in parts.values())))
     if not rungs:
         raise reader.fail("ladder", "is missing", "[[ladder]] with a first rung of room air")
-    return Ward(path.stem, reader.text("title"), numbers, tuple(rungs), read_readouts(table, where))
+    readouts = read_readouts({**table, "signal": signal}, where)
+    _possible({**numbers, **{f"signal_{key}": number for key, number in readouts.numbers.items()}}, where)
+    return Ward(path.stem, reader.text("title"), numbers, tuple(rungs), readouts)
 
 
 @lru_cache(maxsize=16)

@@ -67,6 +67,9 @@ SCHEDULED = {
     Input.methylprednisolone: "methylprednisolone",
 }
 
+#: The kind of model of which an input is the trigger.
+TRIGGERS = {Input.engager_depot: "engager", Input.engager: "engager", Input.pathogen: "pathogen"}
+
 
 def facts_of(
     courses: Courses,
@@ -206,14 +209,20 @@ class _Book:
             begins, ends, place, rate = self.courses.doses[:, row].T
             for which in np.unique(place).astype(int).tolist():
                 who = np.flatnonzero((place == which) & (rate > 0) & (begins < self.hours))
+                push = ends[who] - begins[who] <= 1
+                # An infusion is charted as far as the record goes; one that starts as it ends is not seen.
+                until = np.where(push, ends[who], np.minimum(ends[who], self.hours - 1.0))
+                seen = until > begins[who]
+                who, push, until = who[seen], push[seen], until[seen]
                 hour = np.rint(begins[who]).astype(np.int64)
-                length = ends[who] - begins[who]
-                amount = rate[who] * length / 24.0
-                # What ran longer than a push says until when, if that was seen.
-                stop = np.where((length > 1) & (ends[who] < self.hours), np.rint(ends[who]), -1)
-                name = SCHEDULED.get(Input(which), model.id if known else "")
+                amount = rate[who] * (until - begins[who]) / 24.0
+                # What ran longer than a push says until when.
+                stop = np.where(push, -1, np.rint(until))
+                # A trigger that is not this model's kind has no name here, and the model's is not its.
+                mine = known and TRIGGERS.get(Input(which)) == model.kind
+                name = SCHEDULED.get(Input(which), model.id if mine else "")
                 if which == Input.pathogen:
-                    if known:
+                    if name:
                         self.add(name, who, hour, GIVEN)
                 elif name:
                     self.add(name, who, hour, GIVEN, rounded(amount, 0.0), end=stop.astype(np.int64))
@@ -331,7 +340,10 @@ class _Book:
         who, hour, group = column["who"], column["hour"], column["group"]
         time = start + hour * HOUR
         chance = _chances(self.seed, self.first, who, LATE + group, hour)
-        minutes = np.rint(-np.log2(chance) * self.ward.numbers["observe_late_minutes"]).astype(np.int64)
+        numbers = self.ward.numbers
+        # A result comes from the laboratory; what is seen at the bedside only waits to be written down.
+        late = np.where(group == LABS, numbers["signal_labs_late_minutes"], numbers["observe_late_minutes"])
+        minutes = np.rint(-np.log2(chance) * late).astype(np.int64)
         measure = column["measure"]
         drugs = {*GIVEN_BY_THE_WARD.values(), *SCHEDULED.values()}
         units = [self._unit(name, drugs) for name in self.names]
@@ -339,9 +351,9 @@ class _Book:
         unit = np.array([-1 if one is None else known.index(one) for one in units])[measure]
         unit[np.isnan(column["value"])] = -1
         rows = len(who)
-        numbers = range(self.first, self.first + self.patients)
+        everyone = range(self.first, self.first + self.patients)
         made = {
-            "patient_id": _words(who, [f"sim-{self.seed}-{number}" for number in numbers]),
+            "patient_id": _words(who, [f"sim-{self.seed}-{number}" for number in everyone]),
             "time": pa.array(time).cast(INSTANT),
             "measure": _words(measure, self.names),
             "value": pa.array(column["value"], from_pandas=True),

@@ -40,10 +40,14 @@ def typical(model: Model) -> Vector:
     DefinitionError : the shelf lacks a parameter the equations read, or has one they do not.
     """
     names = [parameter.name for parameter in Parameter]
-    for name in {*names} ^ {*model.values}:
+    for name in sorted({*names} ^ {*model.values}):
         raise DefinitionError(
-            f"models/{model.id}: `{name}`{near(name, names)} is "
-            + ("not a parameter of the equations" if name in model.values else "missing")
+            f"models/{model.id}: `{name}` is "
+            + (
+                f"not a parameter of the equations{near(name, names)}"
+                if name in model.values
+                else f"missing{near(name, model.values)}"
+            )
             + "\n  fix: equations.Parameter and the shelf hold the same names"
         )
     return np.array([model.values[name].value for name in names])

@@ -95,9 +95,10 @@ class Body:
             still = states[:, :, State.steroid]
             return np.asarray(still / (still + p[:, Parameter.steroid_half, None]))
         if name == "cells":
-            return np.asarray(
-                states[:, :, State.resting] + states[:, :, State.effector] + states[:, :, State.persisting]
-            )
+            now = states[:, :, State.resting] + states[:, :, State.effector] + states[:, :, State.persisting]
+            # A patient's own T cells are among the usual lymphocytes: only what they grow by is more.
+            start = np.where(self.car, 0.0, p[:, Parameter.resting_start])
+            return np.asarray(np.maximum(0.0, now - start[:, None]))
         if name == "mean_bp":
             return np.asarray(
                 p[:, Parameter.map_start, None] - p[:, Parameter.map_fall, None] * self.signal("leak")
