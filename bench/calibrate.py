@@ -138,8 +138,9 @@ def run(trial: Trial, numbers: dict[str, float], patients: int, seed: int) -> np
     doses = trial.doses or model.doses
     drawn.parameters[:, Parameter.resting_start] *= cells(doses)
     days = min(trial.days, 28.0)
-    planned = schedule([dose for dose in doses if dose.day < days], drawn.weight, days)
-    return summaries(drawn, planned, days, ward_of("usual", lib).changed(**trial.policy))
+    ward = ward_of("usual", lib).changed(**trial.policy)
+    planned = schedule([dose for dose in doses if dose.day < days], drawn.weight, days, ward)
+    return summaries(drawn, planned, days, ward)
 
 
 def grade(trial: Trial, s: np.ndarray) -> np.ndarray:

@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pyarrow.csv as csv
 import pytest
@@ -18,10 +20,20 @@ from click.testing import CliRunner
 
 from tocsin.cli.front import cli
 from tocsin.definitions.load import library
+from tocsin.definitions.model import PlannedDose
 from tocsin.definitions.schema import TocsinError
 from tocsin.definitions.trial import trial_of
 from tocsin.definitions.ward import ward_of
-from tocsin.simulation.plan import following, plan_of, plan_of_trial, solved, with_prophylaxis, with_schedule
+from tocsin.simulation.plan import (
+    START,
+    following,
+    plan_of,
+    plan_of_trial,
+    solved,
+    with_prophylaxis,
+    with_schedule,
+)
+from tocsin.simulation.schedule import schedule
 from tocsin.simulation.trials import levels, run_trial, simulated
 
 LIB = library()
@@ -133,10 +145,13 @@ def test_bad_usage_exits_2(words, told):
         ("therapy,-2,1,mg", "before the start"),
         ("therapy,30,1,mg", "after the 28 simulated days"),
         ("therapy,one,1,mg", "`one`, not a number"),
-        ("therapy,0,1,ug", "unit is `ug`"),
-        ("therapy,0,1,mg/d", "`days` is missing"),
+        ("therapy,0,1,ug", "the unit of therapy is `ug`"),
+        ("therapy,0,1,mg/d", "`days` belongs to a rate"),
         ("therapi,0,1,mg", "did you mean `therapy`"),
-        ("cells,0,1,1", "is not given as `cells`"),
+        ("cells,0,1,1", "`cells` cannot be given"),
+        ("pathogen,0,1,1", "`pathogen` cannot be given"),
+        ("therapy,0,1,mg,2", "`days` belongs to a rate"),
+        ("therapy,0,1,1", "the unit of therapy is `1`"),
         ("therapy,0,nan,mg", "of 0 or more"),
     ],
 )
@@ -148,6 +163,71 @@ def test_an_impossible_schedule_names_file_row_and_fix(tmp_path, row, told):
     assert told in str(error.value)
     assert f"{path}, row 2" in str(error.value)
     assert "fix:" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("dexamethasone,0,10,mg", "is given once"),
+        ("cells,0,1,1\ncells,0,1,1", "is given once"),
+        ("cells,2,1,1", "on day 0"),
+        ("cells,0,0,1", "an amount above 0"),
+        ("cells,0,5,mg", "the unit of cells is `mg`"),
+    ],
+)
+def test_engineered_cells_are_given_once_on_day_0(tmp_path, rows, told):
+    path = tmp_path / "doses.csv"
+    path.write_text(f"what,day,amount,unit\n{rows}\n")
+    with pytest.raises(TocsinError, match=re.escape(told)):
+        with_schedule(plan_of("tisagenlecleucel", LIB), path)
+
+
+def test_a_schedule_in_another_encoding_or_with_another_column_is_refused(tmp_path):
+    path = tmp_path / "doses.csv"
+    path.write_bytes("what,day,amount,unit\n# für\ntherapy,0,1,mg\n".encode("latin-1"))
+    with pytest.raises(TocsinError, match="UTF-8"):
+        with_schedule(plan_of("teclistamab", LIB), path)
+    path.write_text("what, day, amount, unit, dose\ntherapy,0,1,mg,2\n")
+    with pytest.raises(TocsinError, match="unknown column dose"):
+        with_schedule(plan_of("teclistamab", LIB), path)
+
+
+def drug_hours(facts, drug):
+    """Hours of each patient's doses of a drug."""
+    found: dict[str, list[float]] = {}
+    for row in facts.to_pylist():
+        if row["measure"] == drug:
+            found.setdefault(row["patient_id"], []).append((row["time"] - START).total_seconds() / 3600)
+    return found
+
+
+@pytest.mark.parametrize("guideline", ["", "asco-2021"])
+def test_no_drug_is_given_before_its_interval_has_passed(guideline):
+    """Also where a course begins anew, and after a dose given by schedule."""
+    plan = with_prophylaxis(plan_of("tisagenlecleucel", LIB, days=16), ["tocilizumab@2"])
+    if guideline:
+        plan = replace(plan, ward=following(plan.ward, guideline, LIB))
+    facts = next(iter(solved(plan, 150, 1, LIB)))[1]
+    for drug, key in (("tocilizumab", "tocilizumab_repeat"), ("dexamethasone", "dexamethasone_every"),
+                      ("methylprednisolone", "methylprednisolone_every")):  # fmt: skip
+        gaps = [late - early for hours in drug_hours(facts, drug).values() for early, late in pairwise(hours)]
+        assert not gaps or min(gaps) >= plan.ward.numbers[f"treatment_{key}_hours"]
+    assert len(drug_hours(facts, "tocilizumab")) == 150
+    doses = [len(hours) for hours in drug_hours(facts, "tocilizumab").values()]
+    assert 1 < max(doses) <= plan.ward.numbers["treatment_tocilizumab_doses"]
+
+
+def test_a_dose_by_weight_is_more_for_the_light_and_never_above_its_most():
+    doses = [PlannedDose("tocilizumab", 0, 8.0, "mg/kg"), PlannedDose("dexamethasone", 0, 10.0, "mg")]
+    weight = np.array([29.9, 30.0, 75.0, 100.0, 100.1, 145.0])
+    rows = schedule(doses, weight, 5, ward_of("usual", LIB))
+    assert (rows[:, 0, 3] / 24).tolist() == pytest.approx([358.8, 240.0, 600.0, 800.0, 800.0, 800.0])
+    assert (rows[:, 1, 3] / 24).tolist() == [10.0] * 6
+
+
+def test_a_rate_gives_what_it_says_also_for_part_of_an_hour():
+    (row,) = schedule([PlannedDose("engager", 0, 24.0, "mg/d", 0.01)], np.array([70.0]), 5)[0]
+    assert (row[1] - row[0]) / 24 * row[3] == pytest.approx(0.24)
 
 
 def test_a_schedule_replaces_the_usual_doses(tmp_path):
@@ -211,22 +291,6 @@ def test_a_trial_brings_its_own_doses_and_policy():
     plan = plan_of_trial(trial_of("zuma-1-cohort-6", LIB), LIB)
     assert sum(dose.input == "dexamethasone" for dose in plan.doses) == 3
     assert plan.ward.numbers["treatment_steroid_from"] == 1.0
-
-
-def test_the_hold_outs_are_those_that_were_frozen():
-    """The list in docs/holdouts.md and the roles in the files say the same, and nothing is both."""
-    text = (ROOT / "docs/holdouts.md").read_text(encoding="utf-8")
-    told = set(re.findall(r"`([a-z0-9-]+)`", text)) & set(LIB.files("trials"))
-    held = {
-        name for name in LIB.files("trials") if any(t.role == "hold-out" for t in trial_of(name, LIB).targets)
-    }
-    assert held == told
-
-
-def test_nothing_from_memory_is_fitted():
-    fitted = [t for name in LIB.files("trials") for t in trial_of(name, LIB).targets if t.role == "fit"]
-    assert len(fitted) > 50
-    assert [t.id for t in fitted if t.status == "memory"] == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to one process")

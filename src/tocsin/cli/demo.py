@@ -78,7 +78,8 @@ def simulated_ward(out: Path) -> None:
     from tocsin.simulation.plan import plan_of, solved
 
     lib = library()
-    say(f"Simulating a ward of {sum(count for _, count, _ in WARD)} patients (once: compiling takes half a minute)")
+    patients = sum(count for _, count, _ in WARD)
+    say(f"Simulating a ward of {patients} patients (compiling takes half a minute, once)")
     tables: list[pa.Table] = []
     titles: dict[str, str] = {}
     for therapy, count, seed in WARD:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from tocsin.definitions.schema import TocsinError, near
 
 AT = {"onset": 1.0, "1": 1.0, "2": 2.0, "3": 3.0, "4": 4.0, "never": 9.0}
 ARM_KEYS = ("schedule", "prophylaxis", "guideline", "tocilizumab-at", "steroid-at")
+#: The most patients whose hourly courses are kept for a picture (0.2 MB each).
+DRAWN = 2000
 PICTURES = (".png", ".svg", ".html", ".json")
 
 
@@ -115,6 +118,8 @@ def simulate_command(
         raise click.UsageError("say one of --therapy ID and --trial ID")
     if patients is not None and patients < 1:
         raise click.UsageError(f"--patients {patients}: 1 or more")
+    if plot and (patients or 0) > DRAWN:
+        raise click.UsageError(f"--plot draws at most {DRAWN:,} patients; write the facts with --out instead")
     if out:
         check_suffix(out)
     if plot:
@@ -132,6 +137,12 @@ def simulate_command(
             ("--arm", arms), ("--tocilizumab-at", tocilizumab_at), ("--steroid-at", steroid_at),
             ("--sbml", sbml),
         ) if value]  # fmt: skip
+        context = click.get_current_context()
+        given += [
+            f"--{name}"
+            for name in ("days", "scale", "ensemble")
+            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        ]
         if given:
             raise click.UsageError(f"{', '.join(given)}: a trial brings its own; use --therapy")
         from tocsin.cli.simulate_trial import show_trial
@@ -146,13 +157,18 @@ def simulate_command(
         "schedule": str(schedule) if schedule else "", "prophylaxis": ",".join(prophylaxis),
         "guideline": guideline or "", "tocilizumab-at": tocilizumab_at or "", "steroid-at": steroid_at or "",
     })  # fmt: skip
+    if arms and out:
+        raise click.UsageError("--out with --arm: write one arm at a time")
     if sbml:
         write_sbml(plan, sbml)
+        if not (out or plot or arms or patients):
+            return
     if arms:
         from tocsin.cli.simulate_trial import show_arms
 
-        if out:
-            raise click.UsageError("--out with --arm: write one arm at a time")
+        named = [arm_of(arm)[0] for arm in arms]
+        if len({*named}) < len(named):
+            raise click.UsageError("two arms have one name: they could not be told apart")
         plans = [changed(plan, lib, keys, name) for name, keys in map(arm_of, arms)]
         show_arms(plans, lib, patients or 200, seed, scale, plot=plot, as_json=as_json)
         return
@@ -167,7 +183,7 @@ def arm_of(text: str) -> tuple[str, dict[str, str]]:
     """
     name, _, rest = text.partition(":")
     keys = {}
-    for word in rest.split():
+    for word in shlex.split(rest):
         key, equals, value = word.partition("=")
         if key not in ARM_KEYS or not equals or not value:
             raise click.UsageError(
@@ -204,14 +220,17 @@ def changed(plan: Any, lib: Library, keys: dict[str, str], name: str = "") -> An
 def write_sbml(plan: Any, path: Path) -> None:
     """The typical patient of a plan as SBML, with its doses as events."""
     from tocsin.facts.files import replaced
+    from tocsin.simulation.equations import Parameter
     from tocsin.simulation.patients import typical
     from tocsin.simulation.sbml import to_sbml
-    from tocsin.simulation.schedule import schedule
+    from tocsin.simulation.schedule import cells, schedule
 
     model = plan.model.changed(plan.sets[0])
-    doses = schedule(plan.doses, np.array([model.weight[0]]), plan.days)[0]
+    doses = schedule(plan.doses, np.array([model.weight[0]]), plan.days, plan.ward)[0]
+    values = typical(model)
+    values[Parameter.resting_start] *= cells(plan.doses)
     with replaced(path) as file:
-        file.write(to_sbml(typical(model), doses, shelf=model.values, name=model.title).encode())
+        file.write(to_sbml(values, doses, shelf=model.values, name=model.title).encode())
     say(f"wrote {path}")
 
 

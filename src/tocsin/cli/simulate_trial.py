@@ -34,13 +34,16 @@ def show_trial(
         to_pipe([compared])
     else:
         note = (
-            f"{trial.reading}\n" if trial.reading else ""
-        ) + "p: how often a simulated trial of the real size lies as far out as the published number\n" + CAUTION
+            (f"{trial.reading}\n" if trial.reading else "")
+            + "p: how often a simulated trial of the real size lies as far out as the published number\n"
+            + CAUTION
+        )
         show(
             ("", "published", "simulated", "95 % of simulated trials", "p", "", "role"),
             [trial_row(row) for row in compared.to_pylist()],
-            title=f"{trial.title}: {trial.scale}, n = {trial.n}; {patients:,} patients simulated", note=note,
-        )  # fmt: skip
+            title=f"{trial.title}: {trial.scale}, n = {trial.n}; {patients:,} patients simulated",
+            note=note,
+        )
     if plot:
         from tocsin.plots.files import save
         from tocsin.plots.forest import forest
@@ -56,18 +59,30 @@ def trial_row(row: dict[str, Any]) -> tuple[str, ...]:
         told = ("nobody", "", "", "missed")
     else:
         told = (
-            f"{number(row['simulated'])}{unit}", f"{number(row['low'])} to {number(row['high'])}", f"{row['p']:.2g}",
+            f"{number(row['simulated'])}{unit}",
+            f"{number(row['low'])} to {number(row['high'])}",
+            f"{row['p']:.2g}",
             "hit" if row["hit"] else "missed",
-        )  # fmt: skip
+        )
     judged = row["role"] != "guide" and row["status"] != "memory"
     return (
-        row["says"], f"{number(row['published'])}{unit}", *told[:3], told[3] if judged else "",
+        row["says"],
+        f"{number(row['published'])}{unit}",
+        *told[:3],
+        told[3] if judged else "",
         row["role"] + (" (memory)" if row["status"] == "memory" else ""),
-    )  # fmt: skip
+    )
 
 
 def show_arms(
-    plans: Sequence[Any], lib: Library, patients: int, seed: int, scale: str, *, plot: Path | None, as_json: bool
+    plans: Sequence[Any],
+    lib: Library,
+    patients: int,
+    seed: int,
+    scale: str,
+    *,
+    plot: Path | None,
+    as_json: bool,
 ) -> None:
     """Arms side by side: the same patients (one seed) under each plan."""
     from tocsin.cli.simulate import progress
@@ -86,13 +101,14 @@ def show_arms(
             given = 100.0 * float((arm.columns["tocilizumab"] > 0).mean())
             shown.append((arm.name, *shares, f"{given:.0f} %"))
         show(
-            ("arm", "any", "2 or higher", "3 or higher", "4", "given tocilizumab"), shown,
+            ("arm", "any", "2 or higher", "3 or higher", "4", "given tocilizumab"),
+            shown,
             title=f"{plans[0].model.title}: {patients:,} patients an arm, the same in each; {scale}",
             note="interval: of the number simulated, not of the model\n" + CAUTION,
-        )  # fmt: skip
+        )
     if plot:
-        from tocsin.plots.files import save
         from tocsin.plots.arms import arms as drawn
+        from tocsin.plots.files import save
 
         save(drawn(arms, title=plans[0].model.title, scale=scale), plot)
         say(f"drew {plot}")
@@ -104,12 +120,17 @@ def show_summary(plan: Any, facts: pa.Table, lib: Library, scale: str) -> None:
 
     intervals = pa.concat_tables(grade(facts, [scale], lib=lib))
     worst = intervals.group_by("patient_id").aggregate([("grade", "max")])["grade_max"].to_pylist()
-    rows = [(str(level), str(worst.count(level)), f"{100 * worst.count(level) / len(worst):.0f} %") for level in range(6)]
+    rows = [
+        (str(level), str(worst.count(level)), f"{100 * worst.count(level) / len(worst):.0f} %")
+        for level in range(6)
+    ]
     show(
-        ("highest grade", "patients", ""), [row for row in rows if row[1] != "0"],
-        title=f"{plan.model.title}: {counted(len(worst), 'patient')}, {counted(facts.num_rows, 'fact')}, {scale}",
+        ("highest grade", "patients", ""),
+        [row for row in rows if row[1] != "0"],
+        title=f"{plan.model.title}: {counted(len(worst), 'patient')}, "
+        f"{counted(facts.num_rows, 'fact')}, {scale}",
         note="The facts themselves: --out facts.parquet, or a pipe, as in ... | tocsin grade -\n" + CAUTION,
-    )  # fmt: skip
+    )
 
 
 def draw_patients(plan: Any, kept: Sequence[Any], lib: Library, scale: str, path: Path) -> None:

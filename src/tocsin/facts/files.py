@@ -121,7 +121,8 @@ def csv_lines(
     rows = 0
     first = True
     for batch in batches:
-        csv.write_csv(_written(batch).select(columns), file, csv.WriteOptions(include_header=first, quoting_style="needed"))
+        options = csv.WriteOptions(include_header=first, quoting_style="needed")
+        csv.write_csv(_written(batch).select(columns), file, options)
         first = False
         rows += batch.num_rows
     if first:

@@ -13,9 +13,17 @@ from tocsin.simulation.plan import following, plan_of, solved, with_prophylaxis,
 
 
 def simulate(
-    therapy: str, patients: int = 100, seed: int = 1, *, days: float = 28.0, schedule: Path | str | None = None,
-    prophylaxis: Sequence[str] = (), guideline: str | None = None, ensemble: bool = False, lib: Library | None = None,
-) -> pa.Table:  # fmt: skip
+    therapy: str,
+    patients: int = 100,
+    seed: int = 1,
+    *,
+    days: float = 28.0,
+    schedule: Path | str | None = None,
+    prophylaxis: Sequence[str] = (),
+    guideline: str | None = None,
+    ensemble: bool = False,
+    lib: Library | None = None,
+) -> pa.Table:
     """Facts of virtual patients, ready for `tocsin.grade`; the same seed gives the same table.
 
     Parameters

@@ -151,9 +151,16 @@ def _severity(hour, ward, ladder, memory):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _treat(hour, severity, ward, memory, row, weight):  # type: ignore[no-untyped-def]
-    """Tocilizumab a delay after its grade, again while it lasts; a steroid when that was not enough."""
+def _treat(hour, severity, doses, ward, memory, row, weight):  # type: ignore[no-untyped-def]
+    """Tocilizumab a delay after its grade, again while it lasts; a steroid when that was not enough.
+
+    Doses given by schedule count towards the gap and the most doses, as treatment doses do.
+    """
     now = hour + 1.0
+    for k in range(doses.shape[0]):
+        if doses[k, 0] == hour and int(doses[k, 2]) == Input.tocilizumab:
+            memory[Memory.tocilizumab_doses] += 1.0
+            memory[Memory.tocilizumab_last] = now
     if severity < ward[Policy.treatment_tocilizumab_from]:
         memory[Memory.tocilizumab_due] = 0.0
     elif memory[Memory.tocilizumab_doses] < ward[Policy.treatment_tocilizumab_doses]:
@@ -174,21 +181,25 @@ def _treat(hour, severity, ward, memory, row, weight):  # type: ignore[no-untype
     tried = (
         memory[Memory.tocilizumab_doses] > 0
         and now >= memory[Memory.tocilizumab_last] + ward[Policy.treatment_steroid_delay_hours]
-    ) or ward[Policy.treatment_tocilizumab_from] >= NEVER
-    if severity >= ward[Policy.treatment_steroid_from] and tried and memory[Memory.dexamethasone_left] == 0:
+    ) or severity < ward[Policy.treatment_tocilizumab_from]
+    high = severity >= ward[Policy.treatment_methylprednisolone_from]
+    if high:  # takes the place of dexamethasone
+        memory[Memory.dexamethasone_left] = 0.0
+    if (
+        severity >= ward[Policy.treatment_steroid_from]
+        and tried
+        and not high
+        and memory[Memory.dexamethasone_left] == 0
+    ):
         memory[Memory.dexamethasone_left] = ward[Policy.treatment_dexamethasone_doses]
-        memory[Memory.dexamethasone_due] = now
+        memory[Memory.dexamethasone_due] = max(now, memory[Memory.dexamethasone_due])
     if memory[Memory.dexamethasone_left] > 0 and now >= memory[Memory.dexamethasone_due]:
         row[Chart.dexamethasone] = ward[Policy.treatment_dexamethasone_mg]
         memory[Memory.dexamethasone_left] -= 1.0
         memory[Memory.dexamethasone_due] = now + ward[Policy.treatment_dexamethasone_every_hours]
-    if (
-        severity >= ward[Policy.treatment_methylprednisolone_from]
-        and tried
-        and memory[Memory.methylprednisolone_left] == 0
-    ):
+    if high and tried and memory[Memory.methylprednisolone_left] == 0:
         memory[Memory.methylprednisolone_left] = ward[Policy.treatment_methylprednisolone_doses]
-        memory[Memory.methylprednisolone_due] = now
+        memory[Memory.methylprednisolone_due] = max(now, memory[Memory.methylprednisolone_due])
     if memory[Memory.methylprednisolone_left] > 0 and now >= memory[Memory.methylprednisolone_due]:
         row[Chart.methylprednisolone] = ward[Policy.treatment_methylprednisolone_mg]
         memory[Memory.methylprednisolone_left] -= 1.0
@@ -196,7 +207,7 @@ def _treat(hour, severity, ward, memory, row, weight):  # type: ignore[no-untype
 
 
 @compiled
-def attend(hour, y, p, ward, ladder, memory, row, extra, seed, number, weight):  # type: ignore[no-untyped-def]
+def attend(hour, y, p, doses, ward, ladder, memory, row, extra, seed, number, weight):  # type: ignore[no-untyped-def]
     """One hour of care: read the patient's state `y`, write the chart's `row` and the inputs `extra`."""
     row[:] = 0.0
     row[Chart.temperature] = row[Chart.mean_bp] = row[Chart.spo2] = float("nan")
@@ -241,7 +252,7 @@ def attend(hour, y, p, ward, ladder, memory, row, extra, seed, number, weight): 
             memory[Memory.acetaminophen_last] = hour + 1
     severity = _severity(hour, ward, ladder, memory)
     memory[Memory.severity] = severity
-    _treat(hour, severity, ward, memory, row, weight)
+    _treat(hour, severity, doses, ward, memory, row, weight)
     device = int(memory[Memory.device])
     row[Chart.device] = device
     row[Chart.flow], row[Chart.fio2] = ladder[device, FLOW], ladder[device, FIO2]

@@ -193,7 +193,8 @@ def asked(target: Target, c: Columns) -> Asked:
         "high-dose-pressor-share": lambda: share(c["high_dose"]),
         "fever-share": lambda: share(c["fever"]),
         "tocilizumab-response": lambda: share(
-            (c["response_hours"] <= target.numbers["within_days"] * day)
+            (c["response_hours"] >= 0)
+            & (c["response_hours"] <= target.numbers["within_days"] * day)
             & (c["tocilizumab"] <= target.numbers["most_doses"]),
             (c["tocilizumab"] > 0) & (c["grade"] >= number),
         ),

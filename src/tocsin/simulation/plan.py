@@ -14,7 +14,7 @@ import pyarrow as pa
 from tocsin.definitions.dose import DoseRule, dose_rule
 from tocsin.definitions.guideline import Action, guideline
 from tocsin.definitions.load import Library
-from tocsin.definitions.model import DOSE_UNITS, INPUTS, Model, PlannedDose, ensemble_of, model_of
+from tocsin.definitions.model import INPUTS, Model, PlannedDose, ensemble_of, model_of
 from tocsin.definitions.schema import TocsinError, near
 from tocsin.definitions.trial import Trial
 from tocsin.definitions.ward import Ward, ward_of
@@ -31,8 +31,17 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 #: Courses held at once; a hundred patients over four weeks are some 20 MB.
 BATCH = 250
 #: What a schedule may call what is given.
+COLUMNS = ("what", "day", "amount", "unit", "days")
+#: The units of what is given; every drug has those of `drug`.
+UNITS = {"cells": ("1",), "pathogen": ("1", "1/d"), "drug": ("mg", "mg/kg", "mg/d")}
 CALLED = {"therapy": "", "cells": "cells", "anakinra": "anakinra_depot"}
-PROPHYLAXIS = {"tocilizumab": (8.0, "mg/kg"), "dexamethasone": (10.0, "mg")}
+#: Drugs that may be given beforehand: the ward's number for one dose, and its unit.
+PROPHYLAXIS = {
+    "tocilizumab": ("treatment_tocilizumab_mg_per_kg", "mg/kg"),
+    "dexamethasone": ("treatment_dexamethasone_mg", "mg"),
+}
+#: The most patients of one simulation; a trial of a million is `bench/simulate.py`.
+MOST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,31 +112,37 @@ def with_schedule(plan: Plan, path: Path) -> Plan:
         (dose.input for dose in plan.model.doses if dose.input in ("engager", "engager_depot", "pathogen")),
         "cells",
     )
-    doses = []
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        rows = csv.DictReader(line for line in lines if line.strip() and not line.startswith("#"))
-        missing = {"what", "day", "amount", "unit"} - {*(rows.fieldnames or ())}
-        if missing:
-            raise TocsinError(
-                f"{path}: no column {', '.join(sorted(missing))}\n  fix: what,day,amount,unit[,days]"
-            )
-        for number, row in enumerate(rows, 1):
-            doses.append(_dose(row, own, plan, f"{path}, row {number}"))
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise TocsinError(f"{path}: is not UTF-8 text\n  fix: save it as CSV in UTF-8") from None
+    rows = csv.DictReader(line for line in lines if line.strip() and not line.startswith("#"))
+    rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
+    missing = [name for name in COLUMNS[:4] if name not in rows.fieldnames]
+    unknown = [name for name in rows.fieldnames if name not in COLUMNS]
+    if missing or unknown:
+        problem = f"no column {', '.join(missing)}" if missing else f"unknown column {', '.join(unknown)}"
+        raise TocsinError(f"{path}: {problem}\n  fix: what,day,amount,unit[,days]")
+    doses = [_dose(row, own, plan, f"{path}, row {number}") for number, row in enumerate(rows, 1)]
     if not doses:
         raise TocsinError(f"{path}: no dose\n  fix: one row for each dose")
+    if own == "cells" and sum(dose.input == "cells" for dose in doses) != 1:
+        raise TocsinError(
+            f"{path}: {plan.model.title} is given once, and the file does not say so once\n"
+            "  fix: one row `cells,0,1,1`; the amount is a multiple of the usual dose"
+        )
     return replace(plan, doses=tuple(doses))
 
 
 def _dose(row: Mapping[str, str], own: str, plan: Plan, where: str) -> PlannedDose:
     what = (row["what"] or "").strip()
-    known = ["therapy", "cells", *[name for name in INPUTS if "_" not in name and name != "engager"]]
+    drugs = [name for name in INPUTS if "_" not in name and name not in ("engager", "pathogen", "cells")]
+    known = ["therapy", *([own] if own in ("cells", "pathogen") else []), *drugs]
     if what not in known and what != plan.model.id:
         raise TocsinError(
             f"{where}: `{what}` cannot be given{near(what, known)}\n  fix: one of {', '.join(known)}"
         )
     given = own if what in ("therapy", plan.model.id) else CALLED.get(what, what)
-    if (given == "cells") != (own == "cells") and what in ("therapy", "cells"):
-        raise TocsinError(f"{where}: {plan.model.title} is not given as `{what}`\n  fix: what = therapy")
     numbers = {}
     for name in ("day", "amount", "days"):
         text = (row.get(name) or "").strip() or ("0" if name == "days" else "")
@@ -142,13 +157,20 @@ def _dose(row: Mapping[str, str], own: str, plan: Plan, where: str) -> PlannedDo
                 f"  fix: {name} of 0 or more"
             )
     unit = (row["unit"] or "").strip()
-    if unit not in DOSE_UNITS or (own == "cells" and given == "cells" and unit != "1"):
+    units = UNITS.get(given, UNITS["drug"])
+    if unit not in units:
         raise TocsinError(
-            f"{where}: unit is `{unit}`{near(unit, DOSE_UNITS)}\n  fix: one of {', '.join(DOSE_UNITS)}"
+            f"{where}: the unit of {what} is `{unit}`{near(unit, units)}\n  fix: one of {', '.join(units)}"
         )
-    if unit.endswith("/d") and not numbers["days"]:
+    if unit.endswith("/d") != bool(numbers["days"]):
         raise TocsinError(
-            f"{where}: `{unit}` is a rate and `days` is missing\n  fix: days = how long it runs"
+            f"{where}: `days` belongs to a rate, and only to one; unit is `{unit}`\n"
+            "  fix: mg/d with days = how long it runs, or an amount in mg without days"
+        )
+    if given == "cells" and (numbers["day"] or not numbers["amount"]):
+        raise TocsinError(
+            f"{where}: the cells are given on day 0, in an amount above 0\n"
+            "  why: every day is counted from them\n  fix: cells,0,1,1"
         )
     if numbers["day"] >= plan.days:
         raise TocsinError(
@@ -159,7 +181,7 @@ def _dose(row: Mapping[str, str], own: str, plan: Plan, where: str) -> PlannedDo
 
 
 def with_prophylaxis(plan: Plan, asked: Sequence[str]) -> Plan:
-    """The plan with drugs given beforehand, each `DRUG@DAY` or `DRUG@DAY:MG` (`tocsilizumab@0`: 8 mg/kg).
+    """The plan with drugs given beforehand, each `DRUG@DAY` or `DRUG@DAY:MG`; else the ward's own dose.
 
     Raises
     ------
@@ -174,7 +196,7 @@ def with_prophylaxis(plan: Plan, asked: Sequence[str]) -> Plan:
                 f"prophylaxis `{text}`: no drug `{drug}`{near(drug, PROPHYLAXIS)}\n  fix: like tocilizumab@0"
             )
         try:
-            numbers = float(day), float(amount or PROPHYLAXIS[drug][0])
+            numbers = float(day), float(amount or plan.ward.numbers[PROPHYLAXIS[drug][0]])
         except ValueError:
             raise TocsinError(f"prophylaxis `{text}` is not DRUG@DAY\n  fix: like tocilizumab@0") from None
         if not (0 <= numbers[0] < plan.days and 0 < numbers[1] < np.inf):
@@ -225,7 +247,8 @@ def _first(actions: Sequence[Action], kind: str) -> Action | None:
     """The action of a kind at the lowest grade: of those without an "if", where there are any."""
     found = [one for one in actions if one.kind == kind]
     plain = [one for one in found if not one.when]
-    return min(plain or found, key=lambda one: min(one.grades), default=None)
+    # Tocilizumab only where there is no "if": a ward cannot judge one. A steroid's "if" is that it failed.
+    return min(plain or (found if kind == "steroid" else []), key=lambda one: min(one.grades), default=None)
 
 
 def _amounts(rule: DoseRule) -> dict[str, float]:
@@ -249,6 +272,8 @@ def solved(plan: Plan, patients: int, seed: int, lib: Library) -> Iterator[tuple
     Patients are shared among the calibrated sets in blocks; the block of a patient depends on how many there
     are, so a plan of one set gives patient k the same course in every trial.
     """
+    if not 1 <= patients <= MOST:
+        raise TocsinError(f"{patients:,} patients cannot be simulated\n  fix: from 1 to {MOST:,}")
     blocks = np.array_split(np.arange(patients), len(plan.sets))
     for numbers, block in zip(plan.sets, blocks, strict=True):
         model = plan.model.changed(numbers)
@@ -258,7 +283,7 @@ def solved(plan: Plan, patients: int, seed: int, lib: Library) -> Iterator[tuple
             drawn = population(model, len(part), seed, first=first)
             if any(dose.input == "cells" for dose in plan.doses):
                 drawn.parameters[:, Parameter.resting_start] *= cells(plan.doses)
-            planned = schedule(plan.doses, drawn.weight, plan.days)
+            planned = schedule(plan.doses, drawn.weight, plan.days, plan.ward)
             course = courses(drawn, planned, plan.days, plan.ward)
             facts = facts_of(course, plan.ward, model=model, seed=seed, start=START, first=first, lib=lib)
             yield course, through_the_hall(facts, lib), first

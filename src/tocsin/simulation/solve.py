@@ -116,7 +116,7 @@ def _course(p, doses, hours, rtol, atol, ward, ladder, cared, seed, number, weig
     _start(p, y)
     states[0] = y
     if cared:
-        attend(0, y, p, ward, ladder, memory, chart[0], extra, seed, number, weight)
+        attend(0, y, p, doses, ward, ladder, memory, chart[0], extra, seed, number, weight)
     hour = 0
     t = 0.0
     change = min(_given(doses, 0, extra, u), float(hours))
@@ -208,7 +208,10 @@ def _course(p, doses, hours, rtol, atol, ward, ladder, cared, seed, number, weig
                     )
             if cared:
                 before[:] = extra
-                attend(hour, states[hour], p, ward, ladder, memory, chart[hour], extra, seed, number, weight)
+                attend(
+                    hour, states[hour], p, doses, ward, ladder, memory, chart[hour], extra, seed, number,
+                    weight,
+                )  # fmt: skip
                 for i in range(INPUTS):
                     if extra[i] != before[i]:
                         broken = True
@@ -219,14 +222,15 @@ def _course(p, doses, hours, rtol, atol, ward, ladder, cared, seed, number, weig
         if broken:
             t = float(hour)
             y[:] = states[hour]
-            running = u.sum()
+            before[:] = u
             change = min(_given(doses, hour, extra, u), float(hours))
             rates(y, p, u, k1)
             asked += 1
             # A drug may block its target within minutes. The pair hardly weighs what it saw at the very start
             # of a step, so a long first step would miss the fall and not notice.
-            if u.sum() > running:
-                grown = min(grown, FIRST)
+            for i in range(INPUTS):
+                if u[i] > before[i]:
+                    grown = min(grown, FIRST)
         else:
             t = reached
             y[:] = end

@@ -81,7 +81,7 @@ def run_trial(
     return arm, compare(trial, arm.columns, arm.sets, seed=seed, draws=draws)
 
 
-def levels(arm: Arm, draws: int = 1000, seed: int = 0) -> list[dict[str, object]]:
+def levels(arm: Arm) -> list[dict[str, object]]:
     """Share of an arm's patients with each grade or higher, in percent, with its 95 % interval.
 
     The interval is Wilson's, of the number simulated: it says how precise the simulation is, not how sure
@@ -104,4 +104,5 @@ def _wilson(count: int, n: int) -> tuple[float, float]:
     share = count / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return 100.0 * float(max(0.0, middle - half)), 100.0 * float(min(1.0, middle + half))
+    low, high = max(0.0, middle - half), min(1.0, middle + half)
+    return 100.0 * float(low if count else 0.0), 100.0 * float(high if count < n else 1.0)
