@@ -129,7 +129,7 @@ def pictures() -> None:
         replace(plan, name="step-up"), replace(plan, name="full dose at once", doses=tuple(whole)),
         replace(with_prophylaxis(plan, ["tocilizumab@0"]), name="step-up, tocilizumab before"),
         replace(with_prophylaxis(plan, ["dexamethasone@0:16", "dexamethasone@3:16", "dexamethasone@6:16"]),
-                name="step-up, dexamethasone before each"),
+                name="step-up, dexamethasone"),
     )  # fmt: skip
     compared = [simulated(one, 400, 5, lib, "astct-2019") for one in plans]
     save(
