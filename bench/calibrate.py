@@ -233,7 +233,7 @@ def responded(s: np.ndarray) -> float:
         return 0.5
     quick = given[:, Y.last] - given[:, Y.tocilizumab_first] <= 14 * 24
     return float(
-        (quick & (given[:, Y.tocilizumab] <= 2) & (given[:, Y.fourth_after_tocilizumab] <= 0)).mean()
+        (quick & (given[:, Y.tocilizumab] <= 2) & (given[:, Y.worse_after_tocilizumab] <= 0)).mean()
     )
 
 

@@ -32,8 +32,6 @@ class Chart(_Place):
     bolus = auto()  # mL
     acetaminophen = auto()  # mg, as all below
     tocilizumab = auto()
-    siltuximab = auto()
-    anakinra = auto()
     dexamethasone = auto()
     methylprednisolone = auto()
     severity = auto()  # 0 to 4, the ward's own view, by which it treats

@@ -52,8 +52,6 @@ GIVEN_BY_THE_WARD = {
     Chart.bolus: "fluid-bolus",
     Chart.acetaminophen: "acetaminophen",
     Chart.tocilizumab: "tocilizumab",
-    Chart.siltuximab: "siltuximab",
-    Chart.anakinra: "anakinra",
     Chart.dexamethasone: "dexamethasone",
     Chart.methylprednisolone: "methylprednisolone",
 }

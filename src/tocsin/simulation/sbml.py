@@ -128,7 +128,7 @@ def to_sbml(
             "  fix: one row of `population(...).parameters`"
         )
     rules, terms = _read(equations.rates)
-    begins, _ = _read(solve._start.py_func)
+    begins, _ = _read(solve.at_rest.py_func)
     changes = _changes(np.zeros((0, 4)) if doses is None else np.asarray(doses, dtype=np.float64))
     root = Element("sbml", {"xmlns": SBML, "level": "3", "version": "2"})
     model = SubElement(root, "model", {"id": "cytokine_release", "name": name, "timeUnits": "day"})

@@ -70,7 +70,7 @@ class Courses:
 
 
 @compiled
-def _start(p, y):  # type: ignore[no-untyped-def]
+def at_rest(p, y):  # type: ignore[no-untyped-def]
     """The state before the first dose: at rest."""
     y[:] = 0.0
     y[State.antigen] = p[Parameter.antigen_start]
@@ -113,7 +113,7 @@ def _course(p, doses, hours, rtol, atol, ward, ladder, cared, seed, number, weig
     u, extra, before = np.zeros(INPUTS), np.zeros(INPUTS), np.zeros(INPUTS)
     memory = np.zeros(MEMORY)
     day = 1.0 / 24.0
-    _start(p, y)
+    at_rest(p, y)
     states[0] = y
     if cared:
         attend(0, y, p, doses, ward, ladder, memory, chart[0], extra, seed, number, weight)

@@ -28,14 +28,14 @@ class Summary(_Place):
     second_onset = auto()  # first hour of a second episode, after two days without
     tocilizumab = auto()  # doses
     tocilizumab_first = auto()  # hour
-    steroid = auto()  # dexamethasone given by the ward, mg
+    steroid = auto()  # 1 if the ward gave one
     oxygen = auto()  # 1 if any device was used
     ventilated = auto()  # 1 if the highest rung was used
     device = auto()  # highest rung of the ladder
     fluid = auto()  # boluses
     pressor = auto()  # highest sum of the vasopressors, ug/kg/min
     pressor_lasting = auto()  # highest such sum that lasted three hours
-    fourth_after_tocilizumab = auto()  # highest severity from 1 d to 14 d after the first dose
+    worse_after_tocilizumab = auto()  # by how much the view rose from 1 d to 14 d after the first dose
     t_cell_peak = auto()
     t_cell_peak_hour = auto()
     il_6 = auto()  # peaks, pg/mL
@@ -83,7 +83,7 @@ def summarise(states, chart, fever_from, top, out):  # type: ignore[no-untyped-d
     for place in (
         Summary.severity, Summary.tocilizumab, Summary.steroid, Summary.oxygen, Summary.ventilated,
         Summary.device, Summary.fluid, Summary.pressor, Summary.pressor_lasting,
-        Summary.fourth_after_tocilizumab,
+        Summary.worse_after_tocilizumab,
     ):  # fmt: skip
         out[place] = 0.0
     quiet = 0
@@ -112,7 +112,8 @@ def summarise(states, chart, fever_from, top, out):  # type: ignore[no-untyped-d
             out[Summary.tocilizumab] += 1
             if out[Summary.tocilizumab_first] != out[Summary.tocilizumab_first]:
                 out[Summary.tocilizumab_first] = k
-        out[Summary.steroid] += chart[k, Chart.dexamethasone] + chart[k, Chart.methylprednisolone]
+        if chart[k, Chart.dexamethasone] + chart[k, Chart.methylprednisolone] > 0:
+            out[Summary.steroid] = 1.0
         out[Summary.device] = max(out[Summary.device], chart[k, Chart.device])
         if chart[k, Chart.device] > 0:
             out[Summary.oxygen] = 1.0
@@ -133,8 +134,8 @@ def summarise(states, chart, fever_from, top, out):  # type: ignore[no-untyped-d
         # Whether the drug worked: nothing worse than before it, and over within 14 days.
         before = chart[int(first), Chart.severity]
         for k in range(int(first) + 24, min(int(first) + 14 * 24, chart.shape[0])):
-            out[Summary.fourth_after_tocilizumab] = max(
-                out[Summary.fourth_after_tocilizumab], chart[k, Chart.severity] - before
+            out[Summary.worse_after_tocilizumab] = max(
+                out[Summary.worse_after_tocilizumab], chart[k, Chart.severity] - before
             )
     _peak(states, State.il_6, out, Summary.il_6, Summary.il_6_hour)
     _peak(states, State.ifn_gamma, out, Summary.ifn_gamma, Summary.ifn_gamma_hour)
