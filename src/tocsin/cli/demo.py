@@ -16,7 +16,7 @@ from tocsin.definitions.schema import TocsinError
 from tocsin.facts import write_facts
 
 #: The simulated ward: therapy, patients, seed.
-WARD = (("axicabtagene-ciloleucel", 7, 3), ("teclistamab", 7, 5))
+WARD = (("axicabtagene-ciloleucel", 7, 9), ("teclistamab", 7, 11))
 WARD_DAYS = 15.0
 DRAWN = ("astct-2019", "lee-2014", "icans-astct-2019")
 
