@@ -8,10 +8,8 @@ OOPSLA 2014); uniform numbers pass the usual equidistribution tests far beyond w
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tocsin.simulation.compiled import compiled
 
@@ -43,29 +41,3 @@ def normal(seed: int, number: int, purpose: int, step: int) -> float:
     """A standard normal number, by Box and Muller's transform of two uniform ones."""
     radius = math.sqrt(-2.0 * math.log(uniform(seed, number, 2 * purpose, step)))
     return radius * math.cos(2.0 * math.pi * uniform(seed, number, 2 * purpose + 1, step))
-
-
-@compiled
-def _normals(seed, numbers, purpose, step, out):  # type: ignore[no-untyped-def]
-    for k in range(numbers.shape[0]):
-        out[k] = normal(seed, numbers[k], purpose, step[k])
-
-
-@compiled
-def _uniforms(seed, numbers, purpose, step, out):  # type: ignore[no-untyped-def]
-    for k in range(numbers.shape[0]):
-        out[k] = uniform(seed, numbers[k], purpose, step[k])
-
-
-def normals(seed: int, numbers: NDArray[np.int64], purpose: int, step: Any) -> NDArray[np.float64]:
-    """A standard normal number for each patient number, or for each pair of number and step."""
-    out = np.empty(len(numbers))
-    _normals(seed, numbers, purpose, np.broadcast_to(np.asarray(step, dtype=np.int64), numbers.shape), out)
-    return out
-
-
-def uniforms(seed: int, numbers: NDArray[np.int64], purpose: int, step: Any) -> NDArray[np.float64]:
-    """A number in (0, 1) for each patient number, or for each pair of number and step."""
-    out = np.empty(len(numbers))
-    _uniforms(seed, numbers, purpose, np.broadcast_to(np.asarray(step, dtype=np.int64), numbers.shape), out)
-    return out
