@@ -172,7 +172,6 @@ def asked(trial: Trial, target: Target, s: np.ndarray) -> tuple[float, float]:
             "oxygen-share": lambda: of[:, Y.oxygen].mean(),
             "ventilator-share": lambda: of[:, Y.ventilated].mean(),
             "fluid-or-pressor-share": lambda: ((of[:, Y.fluid] > 0) | (of[:, Y.pressor] > 0)).mean(),
-            "low-pressure-share": lambda: ((of[:, Y.fluid] > 0) | (of[:, Y.pressor] > 0)).mean(),
             "high-dose-pressor-share": lambda: (of[:, Y.pressor_lasting] >= HIGH_DOSE[trial.scale]).mean(),
             "tocilizumab-response": lambda: responded(s),
         }

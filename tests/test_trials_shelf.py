@@ -123,7 +123,7 @@ def test_an_unknown_trial_is_refused_with_its_near_miss():
         ('id       = "grade-3-up"', 'id       = "any"', "stands twice"),
         ("treatment_tocilizumab_from", "treatment_tocilizumab_form", "treatment_tocilizumab_from"),
         ('source  = "kymriah-label-2018"', "source  = []", "`source` is missing"),
-        ('id      = "eliana"', 'id      = "elyana"', "as the file is called"),
+        ('id      = "eliana"', 'id      = "elyana"', "the id is the file's stem"),
         ("days    = 28", "days    = -1", "`days`"),
         ("[policy]", "[policy", "not TOML"),
     ],

@@ -20,7 +20,7 @@ def changed(tmp_path, old, new):
     """The usual ward's file with one text replaced."""
     text = USUAL.read_text("utf-8")
     assert old in text
-    path = tmp_path / "ours.toml"
+    path = tmp_path / "usual.toml"
     path.write_text(text.replace(old, new, 1), "utf-8")
     return path
 
@@ -108,7 +108,10 @@ def test_an_unknown_ward_names_those_there_are():
         ("flow      = 2\n", "flow      = -2\n", "rung 2: `flow` is -2, below 0"),
         ("labs_late_minutes = {", "labs_late_minute = {", "labs_late_minutes` is missing; did you mean"),
         ("labs_late_minutes = { value = 60,", "labs_late_minutes = { value = -1,", "_minutes` is -1"),
-        ("[observe]", "[observe", "is not TOML"),
+        ("[observe]", "[observe", "not TOML"),
+        ('"usual"', '"other"', "the id is the file's stem"),
+        ("onset_hours = { value = 2,", "onset_hours = { value = 0,", "`fever.onset_hours` is 0, what"),
+        ("counts_hours = { value = 24,", "counts_hours = { value = -1,", "`fever.counts_hours` is -1, below"),
     ],
 )  # fmt: skip
 def test_a_slip_in_a_ward_is_named(tmp_path, old, new, message):

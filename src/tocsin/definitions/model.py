@@ -8,7 +8,6 @@ sets: its columns are `file.parameter`.
 from __future__ import annotations
 
 import csv
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,6 +15,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tocsin.definitions.measure import parse
 from tocsin.definitions.reader import Reader
 from tocsin.definitions.schema import COMMON, STATUSES, DefinitionError, near
 
@@ -165,13 +165,8 @@ def read_parameters(
     `shared` are the shared values where the file is a trigger's: it changes values of theirs and no more.
     """
     where = str(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise DefinitionError(f"{where}: is not TOML: {error}\n  fix: mend the line it names") from None
+    table = parse(path)
     reader = Reader(table, where, (*COMMON, "kind", "parameter", "class", "body", "dose"))
-    if reader.text("id") != path.stem:
-        raise reader.fail("id", f"is `{reader.text('id')}`", f'id = "{path.stem}", as the file is called')
     reader.choice("kind", KINDS)
     reader.choice("status", STATUSES)
     found: dict[str, Value] = {}

@@ -7,13 +7,13 @@ whatever its role, and it is never fitted.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tocsin.definitions.measure import parse
 from tocsin.definitions.model import PlannedDose, model_of, read_dose
 from tocsin.definitions.reader import Reader
 from tocsin.definitions.schema import COMMON, STATUSES, DefinitionError, near
@@ -43,7 +43,6 @@ QUANTITIES: Mapping[str, tuple[str, ...]] = {
     "ventilator-share": (),
     "fluid-or-pressor-share": (),
     "high-dose-pressor-share": (),
-    "low-pressure-share": (),
     "fever-share": (),
     "tocilizumab-response": ("grade", "within_days", "most_doses"),
     "recurrence-share": ("given",),
@@ -116,14 +115,9 @@ class Trial:
 def read_trial(path: Path) -> Trial:
     """One trial; raises `DefinitionError` naming the key that is wrong."""
     where = str(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise DefinitionError(f"{where}: is not TOML: {error}\n  fix: mend the line it names") from None
+    table = parse(path)
     keys = (*COMMON, "model", "scale", "n", "days", "policy", "dose", "target")
     reader = Reader(table, where, keys)
-    if reader.text("id") != path.stem:
-        raise reader.fail("id", f"is `{reader.text('id')}`", f'id = "{path.stem}", as the file is called')
     reader.choice("status", STATUSES)
     policy = Reader(table.get("policy", {}), f"{where}, policy", [name.name for name in Policy])
     size, days = _size(reader), reader.hours("days")

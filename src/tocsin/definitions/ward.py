@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum, auto
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tocsin.definitions.measure import parse
 from tocsin.definitions.reader import Reader
 from tocsin.definitions.readout import SEEN, Readouts, read_number, read_readouts
 from tocsin.definitions.schema import COMMON, STATUSES, DefinitionError, near
@@ -43,6 +43,7 @@ class Policy(IntEnum):
     oxygen_step_up_below = auto()
     oxygen_wean_above = auto()
     oxygen_wean_hours = auto()
+    oxygen_above_usual = auto()
     pressure_bolus_below = auto()
     pressure_boluses = auto()
     pressure_bolus_reset_hours = auto()
@@ -64,6 +65,8 @@ class Policy(IntEnum):
     fever_every_hours = auto()
     fever_effect = auto()
     fever_hours = auto()
+    fever_onset_hours = auto()
+    fever_counts_hours = auto()
     treatment_tocilizumab_from = auto()
     treatment_tocilizumab_delay_hours = auto()
     treatment_tocilizumab_repeat_hours = auto()
@@ -90,7 +93,8 @@ CHARTED = ("labs_late_minutes",)
 WHOLE_HOURS = ("observe_routine_hours", "observe_close_hours", "observe_labs_hours", "signal_score_hours")
 #: What the ward, or a signal, divides by.
 ABOVE_0 = (
-    "pressure_gain", "pressure_bolus_hours", "signal_acute_half", "signal_neuro_lag_hours",
+    "pressure_gain", "pressure_bolus_hours", "fever_hours", "fever_onset_hours", "signal_acute_half",
+    "signal_neuro_lag_hours",
     "signal_neuro_half", "signal_neuro_ifn_half",
 )  # fmt: skip
 
@@ -155,10 +159,7 @@ def _possible(numbers: Mapping[str, float], where: str) -> None:
 def read_ward(path: Path) -> Ward:
     """One ward; raises `DefinitionError` naming the key that is wrong."""
     where = str(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise DefinitionError(f"{where}: is not TOML: {error}\n  fix: mend the line it names") from None
+    table = parse(path)
     reader = Reader(table, where, (*COMMON, *SECTIONS, "ladder", *SEEN))
     reader.choice("status", STATUSES)
     numbers: dict[str, float] = {}

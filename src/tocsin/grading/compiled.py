@@ -42,18 +42,23 @@ INLINED = {
 }
 
 
-def cache_folder() -> Path:
+def cache_root() -> Path:
     """Where compiled code is kept: `TOCSIN_CACHE`, else the user's cache folder."""
     root = os.environ.get("TOCSIN_CACHE") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "tocsin"
     )
+    return Path(root)
+
+
+def cache_folder() -> Path:
+    """The folder of this machine's compiled code, named by everything it depends on."""
     digest = hashlib.sha256()
     for part in (*PARTS, opcodes, program):
         digest.update(Path(str(part.__file__)).read_bytes())
     # numba files its code by where the source lies and when it was written
     entry = Path(machine.__file__)
     digest.update(f"{_numba_version()} {sys.version} {entry} {entry.stat().st_mtime_ns}".encode())
-    return Path(root) / f"machine-{digest.hexdigest()[:16]}"
+    return cache_root() / f"machine-{digest.hexdigest()[:16]}"
 
 
 def is_cached() -> bool:

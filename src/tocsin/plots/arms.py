@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import altair as alt
 import numpy as np
@@ -15,7 +14,7 @@ from tocsin.plots.look import SHAPES, number
 from tocsin.plots.look import look as theme_look
 from tocsin.plots.surface import Axis, Surface
 from tocsin.simulation.equations import Vector
-from tocsin.simulation.trials import Arm, levels
+from tocsin.simulation.trials import Arm, Share, levels
 
 WIDTH = 1280
 NAME, PAD, GAP = 190.0, 16.0, 12.0  # px
@@ -67,14 +66,14 @@ def arms(
             page.write(line, PAD, at + 15 * n, size=13, bold=True)
         page.write(f"{len(arm.columns['grade']):,} patients", PAD, at + 15 * len(lines), colour=look.muted)
     for k, (grade, words) in enumerate(LEVELS):
-        top_share = max(float(shares[arm.name][grade]["high"]) for arm in compared)  # type: ignore[arg-type]
+        top_share = max(shares[arm.name][grade]["high"] for arm in compared)
         most = next(m for m in (10, 25, 50, 100) if top_share <= m)
         axis = Axis(0, most, lefts[k] + 8, lefts[k] + each - 8)
         _column(page, axis, words, "% of patients", top, len(compared), grade)
         for row, arm in enumerate(compared):
             _share(page, axis, shares[arm.name][grade], top + ROW * (row + 0.5), grade)
         first = shares[compared[0].name][grade]
-        _reference(page, axis, float(first["share"]), top, len(compared))  # type: ignore[arg-type]
+        _reference(page, axis, first["share"], top, len(compared))
     axis = Axis(0, 100, lefts[len(LEVELS)] + 8, lefts[len(LEVELS)] + each * 0.8 - 8)
     _column(page, axis, "tocilizumab", "% given it", top, len(compared))
     for row, arm in enumerate(compared):
@@ -143,7 +142,7 @@ def _brief(value: float) -> str:
     return f"{value / 1000:g}k" if value >= 1000 else number(value)
 
 
-def _share(page: Surface, axis: Axis, row: dict[str, Any], y: float, grade: int) -> None:
+def _share(page: Surface, axis: Axis, row: Share, y: float, grade: int) -> None:
     """The interval as a line with ends, the share as the grade's own symbol, both as numbers."""
     look = page.look
     low, high, at = axis(row["low"]), axis(row["high"]), axis(row["share"])

@@ -72,9 +72,13 @@ def _support(hour, ward, ladder, memory):  # type: ignore[no-untyped-def]
     cooled = 0.0
     if memory[Memory.acetaminophen_last] > 0:
         ago = hour + 1 - memory[Memory.acetaminophen_last]
-        # Sets in within two hours, then wears off evenly.
+        # Sets in, then wears off evenly.
         if ago < ward[Policy.fever_hours]:
-            cooled = ward[Policy.fever_effect] * min(ago / 2.0, 1.0) * (1.0 - ago / ward[Policy.fever_hours])
+            cooled = (
+                ward[Policy.fever_effect]
+                * min(ago / ward[Policy.fever_onset_hours], 1.0)
+                * (1.0 - ago / ward[Policy.fever_hours])
+            )
     raised = ward[Policy.pressure_gain] * (memory[Memory.norepinephrine] + memory[Memory.epinephrine])
     if memory[Memory.bolus_last] > 0:
         ago = hour + 1 - memory[Memory.bolus_last]
@@ -134,7 +138,7 @@ def _severity(hour, ward, ladder, memory):  # type: ignore[no-untyped-def]
     if memory[Memory.fever_first] == 0:
         return 0.0
     worst = 0.0
-    if hour + 1 - memory[Memory.fever_last] <= 24:
+    if hour + 1 - memory[Memory.fever_last] <= ward[Policy.fever_counts_hours]:
         worst = 1.0
     if (
         memory[Memory.bolus_last] > 0
@@ -227,7 +231,7 @@ def attend(hour, y, p, doses, ward, ladder, memory, row, extra, seed, number, we
         spo2 = min(
             100.0,
             min(
-                p[Parameter.spo2_start] + 2.0,
+                p[Parameter.spo2_start] + ward[Policy.oxygen_above_usual],
                 p[Parameter.spo2_start] - p[Parameter.spo2_fall] * y[State.lung] + oxygenated,
             )
             + ward[Policy.observe_spo2_sd] * normal(seed, number, NOISE + 2, hour),

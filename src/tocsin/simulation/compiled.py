@@ -8,7 +8,6 @@ source that compiled code reads.
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from collections.abc import Callable
 from functools import lru_cache
@@ -19,20 +18,18 @@ from typing import Any, TypeVar
 import numba
 
 from tocsin.definitions import ward
+from tocsin.grading.compiled import cache_root
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 @lru_cache(maxsize=1)
 def cache_folder() -> Path:
-    """Where compiled code is kept: below `TOCSIN_CACHE`, else below the user's cache folder."""
-    root = os.environ.get("TOCSIN_CACHE") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "tocsin"
-    )
+    """The folder of this room's compiled code, below the grading machine's root."""
     digest = hashlib.sha256(f"{version('numba')} {sys.version} {__file__}".encode())
     for source in (*sorted(Path(__file__).parent.glob("*.py")), Path(ward.__file__)):
         digest.update(source.read_bytes() + str(source.stat().st_mtime_ns).encode())
-    return Path(root) / f"simulation-{digest.hexdigest()[:16]}"
+    return cache_root() / f"simulation-{digest.hexdigest()[:16]}"
 
 
 def is_cached() -> bool:

@@ -189,7 +189,6 @@ def asked(target: Target, c: Columns) -> Asked:
         "oxygen-share": lambda: share(c["oxygen"]),
         "ventilator-share": lambda: share(c["ventilator"]),
         "fluid-or-pressor-share": lambda: share(c["supported"]),
-        "low-pressure-share": lambda: share(c["supported"]),
         "high-dose-pressor-share": lambda: share(c["high_dose"]),
         "fever-share": lambda: share(c["fever"]),
         "tocilizumab-response": lambda: share(

@@ -24,7 +24,7 @@ from tocsin.simulation.charting import facts_of
 from tocsin.simulation.equations import Parameter
 from tocsin.simulation.patients import population
 from tocsin.simulation.schedule import cells, schedule
-from tocsin.simulation.solve import LONGEST_DAYS, Courses, courses
+from tocsin.simulation.solve import Courses, courses, hours_of
 
 #: The time of the first dose in every simulated record.
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -75,12 +75,7 @@ def plan_of(
     DefinitionError : no such therapy, or none that can be simulated.  TocsinError : an impossible horizon.
     """
     model = model_of(therapy, lib)
-    if not 0 < days <= LONGEST_DAYS:
-        raise TocsinError(
-            f"{days:g} days cannot be simulated\n"
-            "  why: the model follows the first weeks after a dose; later it says nothing\n"
-            f"  fix: more than 0 and at most {LONGEST_DAYS}"
-        )
+    hours_of(days)  # refuses what cannot be, before anything is drawn
     doses = tuple(dose for dose in model.doses if dose.day < days)
     return Plan(name or therapy, model, doses, days, ward_of(ward, lib), sets_of(lib, ensemble))
 

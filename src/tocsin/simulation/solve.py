@@ -271,7 +271,8 @@ def _checked(patients: Patients, days: float, asked: NDArray[np.int64]) -> None:
         )
 
 
-def _hours(days: float) -> int:
+def hours_of(days: float) -> int:
+    """Whole hours of so many days; raises `TocsinError` for a horizon the model says nothing about."""
     if not 0 < days <= LONGEST_DAYS:
         raise TocsinError(
             f"{days:g} days cannot be simulated\n"
@@ -302,7 +303,7 @@ def courses(
     ------
     TocsinError : an impossible horizon, or a patient the solver cannot follow.
     """
-    hours = _hours(days)
+    hours = hours_of(days)
     parameters, doses, policy, rungs, cared = _plan(patients, doses, ward)
     n = len(parameters)
     states = np.empty((n, hours + 1, N))
@@ -316,7 +317,7 @@ def courses(
 
 def summaries(patients: Patients, doses: Vector, days: float, ward: Ward) -> Vector:
     """The `Summary` of every patient, (n, places), without keeping the courses; raises as `courses`."""
-    hours = _hours(days)
+    hours = hours_of(days)
     parameters, doses, policy, rungs, cared = _plan(patients, doses, ward)
     out = np.empty((len(parameters), len(Summary)))
     asked = np.zeros(len(parameters), dtype=np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -81,7 +82,17 @@ def run_trial(
     return arm, compare(trial, arm.columns, arm.sets, seed=seed, draws=draws)
 
 
-def levels(arm: Arm) -> list[dict[str, object]]:
+class Share(TypedDict):
+    """Share of an arm's patients with `grade` or higher, and its interval, in percent."""
+
+    arm: str
+    grade: int
+    share: float
+    low: float
+    high: float
+
+
+def levels(arm: Arm) -> list[Share]:
     """Share of an arm's patients with each grade or higher, in percent, with its 95 % interval.
 
     The interval is Wilson's, of the number simulated: it says how precise the simulation is, not how sure
@@ -89,7 +100,7 @@ def levels(arm: Arm) -> list[dict[str, object]]:
     """
     grades = arm.columns["grade"]
     wilson = partial(_wilson, n=len(grades))
-    rows: list[dict[str, object]] = []
+    rows: list[Share] = []
     for level in (1, 2, 3, 4):
         count = int((grades >= level).sum())
         low, high = wilson(count)
