@@ -1,0 +1,183 @@
+"""The tables of the store: what the service remembers. Times are microseconds since 1970, UTC.
+
+Facts and audit entries are only ever added (triggers in the first migration see to it). What a person is
+called stands in `patients` alone: everything else knows a patient by `patient_id` (the sender's) or, in
+addresses and in the audit log, by `ref` (ours, random), so that erasing a person leaves the log intact.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+)
+
+#: SQLite numbers rows by itself only where the key is called INTEGER.
+Key = BigInteger().with_variant(Integer, "sqlite")
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+patients = Table(
+    "patients",
+    metadata,
+    Column("patient_id", Text, primary_key=True),
+    Column("ref", String(22), nullable=False, unique=True),
+    Column("name", Text),
+    Column("record_number", Text),
+    Column("birth_date", String(10)),
+    Column("sex", Text),
+    Column("ward", Text),
+    Column("bed", Text),
+    Column("language", Text),
+    Column("time_zone", Text),
+    Column("team_phone", Text),
+    Column("allergies", Text),
+    Column("created", BigInteger, nullable=False),
+    Column("discharged", BigInteger),
+    Column("merged_into", Text, ForeignKey("patients.patient_id"), index=True),
+)
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("seq", Key, primary_key=True, autoincrement=True),
+    Column("patient_id", Text, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("measure", Text, nullable=False),
+    Column("value", Float),
+    Column("text", Text),
+    Column("unit", Text),
+    Column("end", BigInteger),
+    Column("ref_low", Float),
+    Column("ref_high", Float),
+    Column("method", Text),
+    Column("recorded", BigInteger),
+    Column("source", Text, nullable=False),
+    Column("replaces", Text),
+    Column("pending", SmallInteger, nullable=False, default=0),
+    Column("charted_value", Float),
+    Column("charted_unit", Text),
+    Column("received", BigInteger, nullable=False),
+    Column("sender", Text, nullable=False),
+    Column("hash", String(32), nullable=False, unique=True),
+    Index("ix_facts_patient_time", "patient_id", "time"),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("key", Text, nullable=False, unique=True),
+    Column("patient_id", Text, nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("scale", Text),
+    Column("grade", SmallInteger),
+    Column("up_to", SmallInteger),
+    Column("before", SmallInteger),
+    Column("what", Text),
+    Column("definition", Text),
+    Column("role", Text, nullable=False),
+    Column("shadow", Boolean, nullable=False),
+    Column("raised", BigInteger, nullable=False, index=True),
+    Column("acknowledged", BigInteger),
+    Column("acknowledged_by", Text),
+    Column("dismissed", BigInteger),
+    Column("dismissed_by", Text),
+    Column("reason", Text),
+    Column("snoozed_until", BigInteger),
+    Column("closed", BigInteger),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("password", Text),
+    Column("role", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("disabled", BigInteger),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("account", Text, ForeignKey("accounts.name"), nullable=False, index=True),
+    Column("csrf", String(64), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("seen", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(22), primary_key=True),
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("patient_id", Text),
+    Column("created", BigInteger, nullable=False),
+    Column("expires", BigInteger),
+    Column("revoked", BigInteger),
+)
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("used", BigInteger),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("definition", Text, nullable=False),
+    Column("hash", String(64), nullable=False, index=True),
+    Column("by", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("withdrawn", BigInteger),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", Key, primary_key=True, autoincrement=False),
+    Column("time", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("patient", Text, index=True),
+    Column("detail", Text, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False, unique=True),
+)
+
+#: Small things said once: whether this store is a demonstration, what was set.
+settings = Table(
+    "settings",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
