@@ -63,6 +63,9 @@ class Patient:
 class Live:
     """Grades of many patients, kept up to date.
 
+    With `keeps_rows` false only the machines are held (some 50 KB a patient): whoever has the rows elsewhere
+    hands them in again with `restore` when `push` says that it needs them.
+
     >>> from datetime import UTC
     >>> noon = datetime(2026, 1, 5, 12, tzinfo=UTC)
     >>> ward = Live(["astct-2019"])
@@ -71,7 +74,10 @@ class Live:
     1
     """
 
-    def __init__(self, scales: Sequence[str] = ("astct-2019",), *, lib: Library | None = None) -> None:
+    def __init__(
+        self, scales: Sequence[str] = ("astct-2019",), *, lib: Library | None = None, keeps_rows: bool = True
+    ) -> None:
+        self.keeps_rows = keeps_rows
         self.lib = lib or library()
         self.compiled: Compiled = compiled(tuple(scales), self.lib)
         self.program = as_lists(self.compiled.program)
@@ -82,18 +88,48 @@ class Live:
         """Take one canonical fact (values in canonical units, times aware or in microseconds)."""
         self.push(str(fact["patient_id"]), self.coder.code(fact))
 
-    def push(self, who: str, row: Row) -> None:
-        """Take one coded row."""
+    def push(self, who: str, row: Row) -> bool:
+        """Take one coded row; False where that needs the patient's earlier rows and they are not kept."""
         patient = self.patients.get(who)
         if patient is None:
             patient = self.patients[who] = self._new()
         t = row[0]
-        if t < patient.clock or (t == patient.clock and (patient.pending != t or patient.dead)):
+        late = t < patient.clock or (t == patient.clock and (patient.pending != t or patient.dead))
+        if not self.keeps_rows:
+            if late or self._looks_back(row.measure):
+                return False
+            self._take(patient, row)
+            return True
+        if late:
             patient.rows.insert(bisect_right(patient.rows, t, key=TIME), row)
             self._replay(patient)
-            return
+            return True
         patient.rows.append(row)
         self._take(patient, row)
+        return True
+
+    def restore(self, who: str, rows: Sequence[Row]) -> None:
+        """Begin a patient anew from all rows, in order of time."""
+        patient = self.patients[who] = self._new()
+        patient.rows = list(rows)
+        self._replay(patient)
+        if not self.keeps_rows:
+            if patient.pending != op.NONE and patient.state.g[op.DOSE_NOW]:
+                self._settle(patient)  # what was usual before a dose is worked out while the rows are at hand
+            patient.rows = []
+
+    def carried(self, who: str, now: int) -> tuple[list[list[int]], int]:
+        """Everything said of a patient up to and at `now`, as the machine's numbers (`rungs.COLUMNS`), and
+        when the answer may change next with time alone (`opcodes.INF`: never)."""
+        patient = self._copy(self.patients[who])
+        self._lapses(patient, now + 1)
+        if not patient.dead:
+            patient.state.g[op.CUT] = op.INF
+            patient.emitted = MACHINE.close(
+                self.program, patient.state, now + 1, 0, 0, patient.out, patient.emitted
+            )
+        rows = [row for row in patient.out[: patient.emitted] if row[2] <= now]
+        return rows, op.INF if patient.dead else max(int(patient.state.g[op.NEXT]), now + 1)
 
     def answer(self, who: str, now: datetime) -> list[dict[str, Any]]:
         """The standing answer of every scale at `now`, as rows of the interval table."""
@@ -106,12 +142,7 @@ class Live:
         if patient is None:
             return empty()
         horizon = op.INF if now is None else micros(now)
-        self._settle(patient)
-        # what lapses from here on, and the end of the answer, happen to a copy: a fact may still come in
-        patient = replace(
-            patient, state=patient.state.copy(), out=[row.copy() for row in patient.out[: patient.emitted]]
-        )
-        self._make_room(patient)
+        patient = self._copy(patient)
         self._lapses(patient, horizon)
         if not patient.dead:
             patient.state.g[op.CUT] = horizon
@@ -123,6 +154,16 @@ class Live:
         kept = kept[kept[:, 2] < horizon]
         kept[:, 3] = np.minimum(kept[:, 3], horizon)
         return table(kept, pa.array([who], pa.string()), self.compiled)
+
+    def _copy(self, patient: Patient) -> Patient:
+        """A settled copy: to it happens what lapses from here on, and the end of the answer, because a fact
+        may still come in, also at the instant that is pending."""
+        patient = replace(
+            patient, state=patient.state.copy(), out=[row.copy() for row in patient.out[: patient.emitted]]
+        )
+        self._make_room(patient)
+        self._settle(patient)
+        return patient
 
     def _make_room(self, patient: Patient) -> None:
         """Keep room for one answer a scale twice over: an instant and a death may each end all of them."""
@@ -170,6 +211,12 @@ class Live:
 
     def _kind(self, measure: int) -> int:
         return op.IRRELEVANT if measure < 0 else self.compiled.kinds[measure]
+
+    def _looks_back(self, measure: int) -> bool:
+        """Whether a row makes the machine read earlier rows: a dose its usual values, a death its instant."""
+        if measure < 0:
+            return False
+        return self.compiled.kinds[measure] == op.DEATH or self.program.measure[measure].window != op.NONE
 
     def _settle(self, patient: Patient) -> None:
         """Decide the pending instant: bring findings and grades up to date."""

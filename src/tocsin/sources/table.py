@@ -233,7 +233,7 @@ class File:
                 seen.update(fact)
                 facts.append({**fact, "row": row})
                 if len(facts) >= ROWS:
-                    yield self._columns(facts, seen, only)
+                    yield self.columns(facts, seen, only)
                     facts = []
         self.rows_read += len(bad) + len(long)
         self._refuse_long(long)
@@ -245,11 +245,12 @@ class File:
                 'one object a line: {"patient_id": "a", "time": "2024-03-01T14:30Z", ...}',
             )
         if facts:
-            yield self._columns(facts, seen, only)
+            yield self.columns(facts, seen, only)
 
-    def _columns(
+    def columns(
         self, facts: list[dict[str, Any]], seen: set[str], only: Sequence[str] | None
     ) -> pa.RecordBatch:
+        """Rows as objects, with their numbers under `row`, as columns; `seen` is every key among them."""
         found = named_columns(["row", *sorted(seen - {"row"})], self.name)
         keys = {name: (["row", *sorted(seen - {"row"})])[place] for name, place in found.items()}
         self.ignored.update(seen - set(keys.values()))

@@ -1,0 +1,191 @@
+"""What is sent to the service, as rows: the same reading, checks and messages as for files.
+
+A row that cannot be taken never costs the others. Where its patient, measure and time are known it leaves a
+mark (text `unusable`): what was measured and cannot be read is unknown, not absent.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tocsin.definitions.load import Library
+from tocsin.facts import read_rows
+from tocsin.facts.columns import READ, FactsError
+from tocsin.sources.table import File, Form
+from tocsin.watch.clock import moment_of
+
+#: How far ahead of the service a sender's clock may be.
+AHEAD = 10 * 60 * 1_000_000
+#: The most characters of one text.
+LONGEST = 1000
+TEXTS = ("patient_id", "measure", "text", "unit", "method", "source", "replaces")
+#: What makes a fact the same fact: sent twice, it is kept once.
+SAID = (
+    "patient_id", "time", "measure", "value", "text", "unit", "end", "ref_low", "ref_high", "method",
+    "recorded", "source", "replaces", "charted_value", "charted_unit",
+)  # fmt: skip
+#: How marks of refused rows are called, and facts that came without a source.
+MARK, OWN = "refused:", "fact:"
+
+Refused = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Intake:
+    """Rows to store (`READ` columns, with `hash`) and those refused, each `{row, why, fix}`.
+
+    `marks` are the places of rows that stand for a refused one; `kept` the messages about rows that were
+    taken, but not as written.
+    """
+
+    rows: list[dict[str, Any]]
+    marks: set[int] = field(default_factory=set)
+    refused: list[Refused] = field(default_factory=list)
+    kept: list[Refused] = field(default_factory=list)
+
+
+def read(batches: Sequence[pa.RecordBatch], *, lib: Library, now: int) -> Intake:
+    """Charted rows (numbered by a column `row`) as rows to store.
+
+    Raises `FactsError` where a column that must be there is not.
+    """
+    intake = Intake([])
+    for batch in batches:
+        batch, refused = _storable(batch)
+        intake.refused += refused
+        if not batch.num_rows:
+            continue
+        rows, rejects = read_rows(batch, lib=lib, source="")
+        lost: dict[int, Refused] = {}
+        for reject in rejects.to_pylist():
+            told = {
+                "row": reject["row"],
+                "why": f"{reject['measure'] or 'row'} {reject['what']}: {reject['why']}",
+                "fix": reject["fix"],
+            }
+            if reject["kind"] == "rejected":
+                lost[reject["row"]] = told
+                intake.refused.append(told)
+            else:
+                intake.kept.append({**told, "kind": reject["kind"]})
+        for row in plain(rows):
+            if late := _ahead(row, now):
+                intake.refused.append(late)
+                continue
+            mark = row["row"] in lost
+            if mark:
+                intake.marks.add(len(intake.rows))
+            intake.rows.append(_named(row, mark))
+    intake.refused.sort(key=lambda each: each["row"] or 0)
+    return intake
+
+
+def batches_of(objects: Any) -> tuple[list[pa.RecordBatch], list[Refused]]:
+    """One JSON object, or an array of them, as a batch; what is no object is refused by its place, from 1."""
+    items = [objects] if isinstance(objects, dict) else objects
+    if not isinstance(items, list):
+        raise FactsError(
+            "the body is neither a JSON object nor an array of objects\n"
+            '  fix: [{"patient_id": "a", "time": "2026-03-01T14:30Z", "measure": "temperature", ...}]'
+        )
+    refused = [
+        _refusal(place, "it is no JSON object", "send each fact as an object")
+        for place, item in enumerate(items, 1)
+        if not isinstance(item, dict)
+    ]
+    facts = [{**item, "row": place} for place, item in enumerate(items, 1) if isinstance(item, dict)]
+    if not facts:
+        return [], refused
+    seen = {str(key) for fact in facts for key in fact}
+    return [File(Path(), "the body", Form("jsonl")).columns(facts, seen, None)], refused
+
+
+def batches_of_text(body: bytes, kind: str) -> tuple[list[pa.RecordBatch], list[Refused]]:
+    """A body of CSV or JSON lines as batches: read as a file is, so that a row is numbered as in a file."""
+    with tempfile.NamedTemporaryFile(prefix="tocsin-", suffix=f".{kind}") as spool:
+        spool.write(body)
+        spool.flush()
+        file = File(Path(spool.name), "the body", Form(kind))
+        batches = list(file.batches())
+    refused = [
+        _refusal(reject["row"], reject["what"], reject["fix"])
+        for table in file.rejects
+        for reject in table.to_pylist()
+    ]
+    return batches, refused
+
+
+def table_of(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Stored rows as a table that `settle` takes (times in microseconds)."""
+    columns: list[pa.Array] = []
+    for column in READ:
+        values = [row.get(column.name) for row in rows]
+        if pa.types.is_timestamp(column.type):
+            columns.append(pa.array(values, pa.int64()).cast(column.type))
+        else:
+            columns.append(pa.array(values, column.type))
+    return pa.Table.from_arrays(columns, schema=READ)
+
+
+def _refusal(row: int | None, why: str, fix: str) -> Refused:
+    return {"row": row, "why": why, "fix": fix}
+
+
+def _storable(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Refused]]:
+    """Leave out rows with texts that no store should hold: too long, or with a NUL."""
+    bad = np.zeros(batch.num_rows, bool)
+    for name in TEXTS:
+        place = batch.schema.get_field_index(name)
+        if place < 0 or not pa.types.is_string(batch.schema.field(place).type):
+            continue
+        column = batch.column(place)
+        wrong = pc.or_(pc.greater(pc.utf8_length(column), LONGEST), pc.match_substring(column, "\x00"))
+        bad |= pc.fill_null(wrong, False).to_numpy(zero_copy_only=False)
+    if not bad.any():
+        return batch, []
+    numbers = batch.column("row").filter(pa.array(bad)).to_pylist()
+    why = f"a text is longer than {LONGEST} characters or holds a NUL"
+    return batch.filter(pa.array(~bad)), [_refusal(row, why, "shorten it") for row in numbers]
+
+
+def plain(rows: pa.Table) -> list[dict[str, Any]]:
+    """Rows as dictionaries, times as microseconds."""
+    columns = {
+        name: (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist()
+        for name, column in zip(rows.column_names, rows.columns, strict=True)
+    }
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _ahead(row: Mapping[str, Any], now: int) -> Refused | None:
+    """The refusal of a row from the future: a wrong zone or clock would hide what comes until then."""
+    for name in ("time", "recorded"):
+        if row[name] is not None and row[name] > now + AHEAD:
+            return _refusal(
+                row["row"],
+                f"its `{name}` {moment_of(row[name]):%Y-%m-%dT%H:%MZ} lies in the future "
+                f"(it is {moment_of(now):%Y-%m-%dT%H:%MZ})",
+                "check the sender's clock and the offset written with the time",
+            )
+    return None
+
+
+def _named(row: dict[str, Any], mark: bool) -> dict[str, Any]:
+    """A row with its hash and, where it has none, a source by which a correction can name it."""
+    said = orjson.dumps([row[name] for name in SAID])
+    row["hash"] = blake2b(said, digest_size=16, person=b"mark" if mark else b"fact").hexdigest()
+    if mark:
+        row["source"] = MARK + row["hash"]
+    elif row["source"] is None:
+        row["source"] = OWN + row["hash"]
+    return row

@@ -1,0 +1,128 @@
+"""Facts in the store: appended, numbered, never changed; and the persons they belong to."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from tocsin.facts.columns import READ
+from tocsin.watch.intake import MARK, OWN
+from tocsin.watch.schema import facts, patients
+
+#: Values of one statement; databases refuse more than some tens of thousands.
+CHUNK = 500
+STORED = [column.name for column in facts.columns if column.name != "seq"]
+FACT = [facts.c[name] for name in READ.names if name in facts.c]
+KNOWN = (facts.c.seq, facts.c.received)
+
+Row = Mapping[str, Any]
+
+
+def chunks(items: Sequence[Any], size: int = CHUNK) -> Iterator[Sequence[Any]]:
+    """A sequence in pieces of at most `size`."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def new_ref() -> str:
+    """A name for a patient in addresses and in the audit log: random, so that it says nothing."""
+    return secrets.token_urlsafe(16)
+
+
+def known_hashes(con: sa.Connection, hashes: Sequence[str]) -> set[str]:
+    """Those of `hashes` under which a fact is stored."""
+    found: set[str] = set()
+    for part in chunks(hashes):
+        found.update(con.execute(sa.select(facts.c.hash).where(facts.c.hash.in_(part))).scalars())
+    return found
+
+
+def append(con: sa.Connection, rows: Sequence[Row], *, sender: str, received: int) -> None:
+    """Store rows not stored before; the caller holds the writing transaction."""
+    for part in chunks(rows):
+        con.execute(
+            facts.insert(),
+            [
+                {**{name: row.get(name) for name in STORED}, "received": received, "sender": sender}
+                for row in part
+            ],
+        )
+
+
+def admit(con: sa.Connection, names: Iterable[str], now: int) -> None:
+    """Make sure that each patient named has a row and a `ref`."""
+    wanted = sorted(set(names))
+    known: set[str] = set()
+    for part in chunks(wanted):
+        query = sa.select(patients.c.patient_id).where(patients.c.patient_id.in_(part))
+        known.update(con.execute(query).scalars())
+    if new := [name for name in wanted if name not in known]:
+        con.execute(
+            patients.insert(), [{"patient_id": name, "ref": new_ref(), "created": now} for name in new]
+        )
+
+
+def marks_at(con: sa.Connection, rows: Sequence[Row]) -> dict[tuple[str, str, int], str]:
+    """Standing marks of refused rows at the patients, measures and times of `rows`, to their source."""
+    wanted = {(row["patient_id"], row["measure"], row["time"]) for row in rows}
+    found: dict[tuple[str, str, int], str] = {}
+    for part in chunks(sorted({row["patient_id"] for row in rows})):
+        query = sa.select(facts.c.patient_id, facts.c.measure, facts.c.time, facts.c.source).where(
+            facts.c.patient_id.in_(part), facts.c.source.startswith(MARK), facts.c.text == "unusable"
+        )
+        for who, measure, time, source in con.execute(query):
+            if (who, measure, time) in wanted:
+                found[who, measure, time] = source
+    return found
+
+
+def withdrawal(row: Row, mark: str) -> dict[str, Any]:
+    """The row that withdraws the mark of a refused one, now that it was sent again and could be read."""
+    key = f"{mark.removeprefix(MARK)[:31]}w"
+    blank: dict[str, Any] = dict.fromkeys(READ.names)
+    return {
+        **blank,
+        "patient_id": row["patient_id"],
+        "time": row["time"],
+        "measure": row["measure"],
+        "text": "retracted",
+        "pending": 0,
+        "replaces": mark,
+        "source": OWN + key,
+        "hash": key,
+    }
+
+
+def newest(con: sa.Connection) -> int:
+    """The number of the last fact stored; 0 where there is none."""
+    return int(con.execute(sa.select(sa.func.coalesce(sa.func.max(facts.c.seq), 0))).scalar_one())
+
+
+def after(con: sa.Connection, seq: int, most: int) -> list[dict[str, Any]]:
+    """The next facts stored after number `seq`, in order."""
+    return _rows(con, sa.select(*FACT, *KNOWN).where(facts.c.seq > seq).order_by(facts.c.seq).limit(most))
+
+
+def of_patients(con: sa.Connection, names: Sequence[str], upto: int) -> list[dict[str, Any]]:
+    """Every fact of these patients up to number `upto`."""
+    found: list[dict[str, Any]] = []
+    for part in chunks(names):
+        found += _rows(
+            con, sa.select(*FACT, *KNOWN).where(facts.c.patient_id.in_(part), facts.c.seq <= upto)
+        )
+    return found
+
+
+def persons(con: sa.Connection) -> dict[str, str]:
+    """Every patient id to the person it stands for: its own, or that it was merged into."""
+    person = sa.func.coalesce(patients.c.merged_into, patients.c.patient_id)
+    return {str(who): str(found) for who, found in con.execute(sa.select(patients.c.patient_id, person))}
+
+
+def _rows(con: sa.Connection, query: sa.Select[Any]) -> list[dict[str, Any]]:
+    result = con.execute(query)
+    names = list(result.keys())
+    return [dict(zip(names, row, strict=True)) for row in result]
