@@ -297,8 +297,8 @@ def flat(told: Any, before: str = "") -> list[tuple[str, Any]]:
 def cell(value: Any) -> str:
     """A value as a cell of CSV that no spreadsheet runs.
 
-    >>> cell("=1+1"), cell('say "a"'), cell(-2.5), cell(None)
-    ('"\\'=1+1"', '"say ""a"""', '-2.5', '')
+    >>> print(cell("=1+1"), cell(-2.5), cell(None))
+    "'=1+1" -2.5
     """
     if value is None:
         return ""

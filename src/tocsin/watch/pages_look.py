@@ -32,12 +32,12 @@ def templates() -> Jinja2Templates:
         env.filters[name] = getattr(words, name)
     env.globals["grade_said"] = words.grade_said
     env.globals["NOTE"] = NOTE
-    return Jinja2Templates(env=env)
+    return Jinja2Templates(env=env, context_processors=[known])
 
 
 def page(request: Request, name: str, *, status: int = 200, **context: Any) -> HTMLResponse:
     """One page; `context` besides what every page knows."""
-    return templates().TemplateResponse(request, name, {**known(request), **context}, status_code=status)
+    return templates().TemplateResponse(request, name, context, status_code=status)
 
 
 def known(request: Request) -> dict[str, Any]:
@@ -47,9 +47,10 @@ def known(request: Request) -> dict[str, Any]:
     settings = getattr(service, "settings", None)
     zone = words.zone(getattr(settings, "time_zone", None))
     clock = getattr(service, "clock", None)
+    csrf = getattr(request.state, "csrf", None)
     return {
+        **({"csrf": csrf} if csrf else {}),
         "actor": actor,
-        "csrf": getattr(request.state, "csrf", ""),
         "demo": bool(getattr(settings, "demo", False)),
         "shadow": bool(getattr(settings, "shadow", False)),
         "now": clock.now() if clock else 0,
