@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -30,7 +31,13 @@ ASKED = "asked:"
 #: How long "Ask for vitals" stays said on the board.
 ASKED_FOR = 2 * HOUR
 SNOOZES = {"15": "15 min", "30": "30 min", "60": "1 h", "120": "2 h", "240": "4 h"}
-REASONS = ("not CRS", "measured, not yet charted", "wrong value charted", "already being treated", "test not needed")
+REASONS = (
+    "not CRS",
+    "measured, not yet charted",
+    "wrong value charted",
+    "already being treated",
+    "test not needed",
+)
 
 
 @router.get("/", response_class=HTMLResponse)
@@ -76,8 +83,6 @@ def shown(request: Request, actor: Actor, scale: str, ward: str, role: str, q: s
 
 def found(board: Board, q: str) -> Board:
     """The rows whose bed, name or therapy has every word asked for."""
-    from dataclasses import replace
-
     asked = q.lower().split()
     kept = [
         row
@@ -202,8 +207,9 @@ def listed(request: Request, actor: Actor, role: str, errors: dict[str, str] | N
     if reading:
         noted(request, actor, "alerts:read", None, role or "all")
     return {
-        "alerts": [line(row, people, service) for row in rows], "report": report, "role": role, "roles": ROLES,
-        "may_act": may(actor, "alerts:act"), "actor_reads": reading, "reasons": REASONS, "snoozes": SNOOZES, "errors": errors or {},
+        "alerts": [line(row, people, service) for row in rows], "report": report, "role": role,
+        "roles": ROLES, "may_act": may(actor, "alerts:act"), "actor_reads": reading, "reasons": REASONS,
+        "snoozes": SNOOZES, "errors": errors or {},
         "stamp_now": f"{moment_of(now).astimezone(known(request)['tz']):%H:%M:%S}",
     }  # fmt: skip
 

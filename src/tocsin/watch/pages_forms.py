@@ -124,7 +124,7 @@ def attribution(form: Mapping[str, str], patient_id: str, now: int, tz: tzinfo) 
     if form.get("restore"):
         cause = "crs"
     if not cause or len(cause) > 200:
-        entry.errors["cause"] = "Write the cause, at most 200 characters." if not cause else "At most 200 characters."
+        entry.errors["cause"] = "Write the cause, in at most 200 characters."
     if entry.errors:
         return entry
     row: dict[str, Any] = {"measure": "attribution", "text": f"{sign}={cause}"}

@@ -1,4 +1,4 @@
-"""What every page does first: whose page it is, may this reader see it, and the note of it in the audit log."""
+"""What every page does first: whose page it is, who may see it, and the note of it in the audit log."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ PROBLEMS = {
     413: ("Too large", "What was sent is larger than this service takes. Send it in parts."),
     422: ("This could not be read", "A field has a value that makes no sense. Go back and check."),
     429: ("Too many tries", "Wait a minute, then try again."),
-    500: ("Something failed here", "It was written to the log of the service. What was stored before is safe."),
-    503: ("The store does not answer", "Nothing can be saved now. Chart on paper and tell whoever runs the service."),
+    500: ("Something failed here", "The service logged it. What was stored before is safe."),
+    503: ("The store does not answer", "Nothing can be saved now. Chart on paper; tell whoever runs this."),
 }  # fmt: skip
 
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 import pyarrow.compute as pc
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tocsin.plots.look import quantity
 from tocsin.watch import auth as doors
 from tocsin.watch import pages_forms as forms
 from tocsin.watch import patient_view as view
 from tocsin.watch.board_pages import asked_of, line, seen_by, titles
 from tocsin.watch.clock import moment_of
+from tocsin.watch.pages_advice import concealed, side_by_side
 from tocsin.watch.pages_look import known, page
 from tocsin.watch.pages_reads import part_or_page, person
-from tocsin.watch.pages_words import HOUR, worded, zone
+from tocsin.watch.pages_words import zone
 from tocsin.watch.picture import picture
 from tocsin.watch.roles import Actor, may
 
@@ -27,6 +28,12 @@ Reader = Annotated[Actor, Depends(doors.permitted("patients:read"))]
 Writer = Annotated[Actor, Depends(doors.permitted("facts:write"))]
 Judge = Annotated[Actor, Depends(doors.permitted("attribution:write"))]
 FACTS = 60
+EMPTY = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="600" height="40">'
+    '<text x="0" y="24" fill="currentColor">Nothing is charted.</text></svg>'
+)
+UNSAID = "allergies: not in the record, ask"
+STYLE = re.compile(r"<style>.*?</style>", re.S)
 
 
 @router.get("/patient/{ref}", response_class=HTMLResponse)
@@ -104,7 +111,9 @@ def numbered() -> list[tuple[str, list[tuple[int, str]]]]:
 
 def chosen(lib: Any, name: str) -> dict[str, Any] | None:
     """What the form asks for the measure chosen."""
-    return forms.shape(lib.measure(name)) if name in lib.measures and lib.measure(name).kind != "word" else None
+    if name not in lib.measures or lib.measure(name).kind == "word":
+        return None
+    return forms.shape(lib.measure(name))
 
 
 @router.get("/patient/{ref}/now", response_class=HTMLResponse)
@@ -147,9 +156,7 @@ def advice(request: Request, ref: str, actor: Reader) -> HTMLResponse:
     if not answer:
         return part_or_page(request, "nothing-charted.html", "Advice")
     zoned_ = zoned(request, patient_id)
-    told = view.advice_view(
-        service, answer, doses=shows_doses(service), now=service.clock.now(), tz=zoned_["tz"]
-    )
+    told = side_by_side(service, answer, doses=shows_doses(service), now=service.clock.now(), tz=zoned_["tz"])
     return part_or_page(request, "advice.html", "Advice", **told, **zoned_)
 
 
@@ -177,7 +184,7 @@ def timeline(request: Request, ref: str, actor: Reader, theme: str = "light") ->
         scales=tuple(service.scales),
     )  # fmt: skip
     if svg is None:
-        svg = '<svg xmlns="http://www.w3.org/2000/svg" width="600" height="40"><text x="0" y="24">Nothing is charted.</text></svg>'
+        svg = EMPTY
     return Response(svg, media_type="image/svg+xml")
 
 
@@ -191,8 +198,8 @@ def facts(request: Request, ref: str, actor: Reader, all: bool = False) -> HTMLR
     rows = (rows if all else rows.slice(0, FACTS)).to_pylist()
     told = [{**view.charted(row, service.lib), "unit": row.get("unit") or ""} for row in rows]
     return part_or_page(
-        request, "facts.html", "Charted", rows=told, total=table.num_rows, may_write=may(actor, "facts:write"),
-        **zoned(request, patient_id),
+        request, "facts.html", "Charted", rows=told, total=table.num_rows,
+        may_write=may(actor, "facts:write"), **zoned(request, patient_id),
     )  # fmt: skip
 
 
@@ -250,7 +257,7 @@ def correct(request: Request, ref: str, actor: Writer, form: Filled) -> Response
     service = request.app.state.service
     fact = sourced(service, patient_id, form.get("source", ""))
     entry = forms.correction(form, fact, fact["patient_id"], now, tz, service.lib)
-    told = taken(request, ref, actor, form, entry, "corrected", shown=False)
+    told = stored(request, ref, actor, form, entry, "corrected")
     return told or corrected_page(request, patient_id, form.get("source", ""), entry.errors, form)
 
 
@@ -287,23 +294,28 @@ def opened(request: Request, ref: str, actor: Actor) -> tuple[str, int, Any]:
 
 
 def taken(
-    request: Request, ref: str, actor: Actor, form: Mapping[str, str], entry: forms.Entry, what: str,
-    *, shown: bool = True,
-) -> Any:  # fmt: skip
+    request: Request, ref: str, actor: Actor, form: Mapping[str, str], entry: forms.Entry, what: str
+) -> Response:
     """Store what a form said and go back to the page; or show the form again with what was wrong."""
+    if gone := stored(request, ref, actor, form, entry, what):
+        return gone
+    return whole(request, ref, actor, status=422, failed=what, errors=entry.errors, typed=form)
+
+
+def stored(
+    request: Request, ref: str, actor: Actor, form: Mapping[str, str], entry: forms.Entry, what: str
+) -> Response | None:
+    """Store what a form said; None where it could not be, with why in `entry.errors`."""
     done = what
     if not entry.errors:
         receipt = request.app.state.service.ingest(entry.rows, actor)
         entry.blame(list(receipt.rejected))
-        if not receipt.stored and not entry.errors:
-            done = "same"
-    if not entry.errors:
-        scale = form.get("scale", "")
-        kept = f"&scale={scale}" if re.fullmatch(r"[a-z0-9.-]+", scale) else ""
-        return RedirectResponse(f"/patient/{ref}?done={done}{kept}", status_code=303)
-    if not shown:
+        done = what if receipt.stored else "same"
+    if entry.errors:
         return None
-    return whole(request, ref, actor, status=422, failed=what, errors=entry.errors, typed=form)
+    scale = form.get("scale", "")
+    kept = f"&scale={scale}" if re.fullmatch(r"[a-z0-9.-]+", scale) else ""
+    return RedirectResponse(f"/patient/{ref}?done={done}{kept}", status_code=303)
 
 
 @router.get("/patient/{ref}/sheet", response_class=HTMLResponse)
@@ -314,8 +326,7 @@ def sheet(request: Request, ref: str, actor: Reader) -> HTMLResponse:
     answer, sections, svg = handed(request, ref, actor)
     said = html(answer, sections, svg)
     # the page's own styles are refused by the browser here: they come from the service's address instead
-    linked = re.sub(r"<style>.*?</style>", '<link rel="stylesheet" href="/sheet.css">', said, count=1, flags=re.S)
-    return HTMLResponse(linked)
+    return HTMLResponse(STYLE.sub('<link rel="stylesheet" href="/sheet.css">', said, count=1))
 
 
 @router.get("/sheet.css")
@@ -328,8 +339,6 @@ def sheet_style() -> Response:
 
 def handed(request: Request, ref: str, actor: Actor) -> tuple[dict[str, Any], list[Any], str | None]:
     """The answer, the sections and the picture of a hand-over sheet; amounts only where approved."""
-    from dataclasses import replace
-
     from tocsin.plots.sheet_parts import parts
 
     patient_id = person(request, ref, actor, "sheet")
@@ -338,13 +347,13 @@ def handed(request: Request, ref: str, actor: Actor) -> tuple[dict[str, Any], li
     if not answer:
         raise HTTPException(404)
     if not shows_doses(service):
-        answer = view.concealed(answer, service.approved())
+        answer = concealed(answer, service.approved())
     who = zoned(request, patient_id)["who"]
     named = f"{who.name or patient_id}{', bed ' + who.bed if who.bed else ''}"
     said = {**answer, "patient_id": named}
-    told = f"allergies: {who.allergies}" if who.allergies else "allergies: not in the record, ask"
+    told = f"allergies: {who.allergies}" if who.allergies else UNSAID
     sections = [
-        replace(part, lines=tuple(text.replace("allergies: not in the record, ask", told) for text in part.lines))
+        replace(part, lines=tuple(text.replace(UNSAID, told) for text in part.lines))
         for part in parts(said, moment_of(service.clock.now()))
     ]
     svg = picture(service, patient_id, theme="light", zone="UTC", scales=tuple(service.scales))

@@ -19,7 +19,7 @@ KEPT = 64
 BUCKET = 5 * 60 * 1_000_000
 WIDTH, HEIGHT = 1280, 640
 
-_MARK = re.compile(r'(?: role="graphics-(?:symbol|object)"| aria-roledescription="[^"]*"| aria-label="([^"]*)")')
+_MARK = re.compile(r' role="graphics-\w+"| aria-roledescription="[^"]*"| aria-label="([^"]*)"')
 _LABELS = {
     "fact": "", "scale": "", "grade": "grade ", "up to": "up to ", "at": "at ", "from": "from ", "to": "to ",
     "because": "because: ", "waiting for": "waiting for: ", "source": "source: ", "recorded": "recorded: ",
@@ -56,9 +56,9 @@ def picture(service: Any, patient_id: str, *, theme: str, zone: str, scales: tup
 def _draw(
     service: Any, patient_id: str, facts: Any, now: int, theme: str, zone: str, scales: tuple[str, ...]
 ) -> str | None:
-    from tocsin.plots import timeline
     from tocsin.plots.course import PlotError
     from tocsin.plots.files import drawn
+    from tocsin.plots.timeline import timeline
 
     moment = moment_of(now)
     facts = facts.filter(pc.less_equal(facts["time"], moment))
@@ -68,8 +68,8 @@ def _draw(
         return None
     try:
         chart = timeline(
-            facts, graded, lib=service.lib, patient=person, scales=scales, now=moment + timedelta(microseconds=1),
-            width=WIDTH, height=HEIGHT, theme=theme, timezone=zone,
+            facts, graded, lib=service.lib, patient=person, scales=scales,
+            now=moment + timedelta(microseconds=1), width=WIDTH, height=HEIGHT, theme=theme, timezone=zone,
         )  # fmt: skip
     except PlotError:
         return None

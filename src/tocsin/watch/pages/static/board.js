@@ -104,7 +104,7 @@
   const load = async (place) => {
     const theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
     const html = await fetched(place.dataset.load.replace("THEME", theme));
-    if (html !== null) { swap(place, html); place.removeAttribute("aria-busy"); }
+    if (html !== null) { swap(place, html); const wide = place.closest(".picture"); if (wide && !wide.dataset.seen) { wide.dataset.seen = "1"; wide.scrollLeft = wide.scrollWidth; } }
   };
   all("[data-load]").forEach((place) => load(place).catch(() => { const wait = $(".loading", place); if (wait) wait.textContent = "Could not be loaded. Reload the page."; }));
 
