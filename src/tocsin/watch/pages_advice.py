@@ -45,7 +45,7 @@ def side_by_side(
         "product": [timed(each.get("text")) for each in answer.get("product") or ()],
         "product_note": answer.get("product_note") or "",
         "clocks": [clocked(each, timed, service.lib) for each in answer.get("clocks") or ()],
-        "tests": [tested(each) for each in answer.get("tests_due") or ()],
+        "tests": [due_test(each) for each in answer.get("tests_due") or ()],
         "markers": [{**each, "because": timed(each.get("because"))} for each in answer.get("markers") or ()],
         "causes": answer.get("causes") or (),
         "windows": [{**each, "ends_at": micros_of(each.get("ends"))} for each in answer.get("windows") or ()],
@@ -147,7 +147,7 @@ def clocked(each: Mapping[str, Any], timed: Any, lib: Library) -> dict[str, Any]
     }  # fmt: skip
 
 
-def tested(each: Mapping[str, Any]) -> dict[str, Any]:
+def due_test(each: Mapping[str, Any]) -> dict[str, Any]:
     """One test that is due, and how late it is."""
     late = each.get("overdue_hours") or 0
     return {
