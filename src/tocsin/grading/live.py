@@ -74,6 +74,8 @@ class Live:
     1
     """
 
+    keeps_rows = True
+
     def __init__(
         self, scales: Sequence[str] = ("astct-2019",), *, lib: Library | None = None, keeps_rows: bool = True
     ) -> None:

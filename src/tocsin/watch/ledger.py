@@ -110,9 +110,7 @@ def of_patients(con: sa.Connection, names: Sequence[str], upto: int) -> list[dic
     """Every fact of these patients up to number `upto`."""
     found: list[dict[str, Any]] = []
     for part in chunks(names):
-        found += _rows(
-            con, sa.select(*FACT, *KNOWN).where(facts.c.patient_id.in_(part), facts.c.seq <= upto)
-        )
+        found += _rows(con, sa.select(*FACT, *KNOWN).where(facts.c.patient_id.in_(part), facts.c.seq <= upto))
     return found
 
 

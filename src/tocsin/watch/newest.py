@@ -28,7 +28,7 @@ class Reading(NamedTuple):
 class Doses(NamedTuple):
     """How often a therapy was given, and when first and last."""
 
-    count: int
+    given: int
     first: int
     last: int
 
@@ -59,8 +59,8 @@ class Newest:
                 if old is None or time >= old.time:
                     self.readings[measure] = Reading(time, fact["value"], fact["text"], fact["end"])
             elif measure in therapies and fact["text"] != "absent":
-                count, first, last = self.doses.get(measure, Doses(0, time, time))
-                self.doses[measure] = Doses(count + 1, min(first, time), max(last, time))
+                given, first, last = self.doses.get(measure, Doses(0, time, time))
+                self.doses[measure] = Doses(given + 1, min(first, time), max(last, time))
 
 
 @lru_cache(maxsize=4)

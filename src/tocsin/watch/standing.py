@@ -74,8 +74,9 @@ class Reader:
             runs = joined(mine)
             proven, since = proven_in(runs)
             last = mine[-1]
+            because, waiting, judgement, flags = (self.words(k, last, column) for column in self.names)
             standing[scale] = Standing(
-                scale, last[2], now, last[4], last[5], bool(last[6]), *(self.words(k, last, c) for c in self.names),
+                scale, last[2], now, last[4], last[5], bool(last[6]), because, waiting, judgement, flags,
                 definition, proven, since,
             )  # fmt: skip
             spans[scale] = runs

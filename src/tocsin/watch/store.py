@@ -140,11 +140,15 @@ def _engine(url: sa.URL) -> sa.Engine:
                 "PostgreSQL needs a driver that is not installed\n  fix: pip install 'tocsin[postgres]'"
             ) from None
     if url.database in (None, "", ":memory:"):
-        raise StoreError("a store in memory would forget everything\n  fix: give it a file: sqlite:///ward.db")
+        raise StoreError(
+            "a store in memory would forget everything\n  fix: give it a file: sqlite:///ward.db"
+        )
     folder = Path(str(url.database)).resolve().parent
     if not folder.is_dir():
         raise StoreError(f"{url.database}: no such folder `{folder}`\n  fix: mkdir -p {folder}")
-    engine = sa.create_engine(url, connect_args={"timeout": PATIENCE / 1000, "isolation_level": None}, pool_size=8)
+    engine = sa.create_engine(
+        url, connect_args={"timeout": PATIENCE / 1000, "isolation_level": None}, pool_size=8
+    )
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine
