@@ -262,9 +262,9 @@ class Said:
 ANSWER = {
     "therapy": {"id": "teclistamab"}, "weight": None, "product": [],
     "actions": [
-        {"guideline": "asco-2021", "action": "anti-il6", "strength": "give", "drug": "tocilizumab", "dose": 560.0,
-         "dose_rounded": 560.0, "dose_high": None, "unit": "mg", "text": "tocilizumab 8 mg/kg", "allowed": True,
-         "limit": "", "status": "draft"},
+        {"guideline": "asco-2021", "action": "anti-il6", "strength": "give", "drug": "tocilizumab",
+         "dose": 560.0, "dose_rounded": 560.0, "dose_high": None, "unit": "mg", "text": "tocilizumab 8 mg/kg",
+         "allowed": True, "limit": "", "status": "draft"},
         {"guideline": "asco-2021", "action": "fluids", "strength": "give", "drug": None, "dose": None,
          "text": "a bolus of 1000 mL", "status": "draft"},
     ],

@@ -326,6 +326,7 @@ def sheet(request: Request, ref: str, actor: Reader) -> HTMLResponse:
     answer, sections, svg = handed(request, ref, actor)
     said = html(answer, sections, svg)
     # the page's own styles are refused by the browser here: they come from the service's address instead
+    said = said.replace("<body>", "<body><main>", 1).replace("</body>", "</main></body>", 1)
     return HTMLResponse(STYLE.sub('<link rel="stylesheet" href="/sheet.css">', said, count=1))
 
 

@@ -118,7 +118,7 @@
       if (mine) { try { const data = JSON.parse(event.data); if (data.ref && data.ref !== mine) return; } catch { /* not about one patient */ } }
       soon();
     };
-    ["message", "grade", "alert", "patient", "fact"].forEach((kind) => stream.addEventListener(kind, came));
+    ["message", "grade", "alert", "patient", "fact", "reset"].forEach((kind) => stream.addEventListener(kind, came));
     stream.addEventListener("clock", (event) => { alive(); try { const data = JSON.parse(event.data); if (data.now) { clock.told = data.now / 1000; clock.at = performance.now(); } } catch { /* a beat is enough */ } });
     stream.onopen = () => { const was = lost; alive(); if (was) soon(); };
     stream.onerror = () => { gone(); if (stream.readyState === 2) setTimeout(() => location.reload(), 10000); };
