@@ -23,8 +23,9 @@ PEOPLE = {
 }
 UNIT = {
     "temperature": "Cel", "systolic-bp": "mm[Hg]", "diastolic-bp": "mm[Hg]", "heart-rate": "/min",
-    "spo2": "%", "oxygen-flow": "L/min", "norepinephrine": "ug/kg/min", "weight": "kg", "ice-score": "{score}",
-    "crp": "mg/L", "ferritin": "ng/mL", "tocilizumab": "mg", "acetaminophen": "mg", "dexamethasone": "mg",
+    "spo2": "%", "oxygen-flow": "L/min", "norepinephrine": "ug/kg/min", "weight": "kg",
+    "ice-score": "{score}", "crp": "mg/L", "ferritin": "ng/mL", "tocilizumab": "mg", "acetaminophen": "mg",
+    "dexamethasone": "mg",
 }  # fmt: skip
 
 Told = tuple[float, str, float | str | None]
@@ -51,10 +52,12 @@ def well(since: float, every: float = 4.0, last: float = 0.5) -> list[Told]:
 BEFORE: dict[str, list[Told]] = {
     "12": [
         *well(63, last=20), (62, "weight", 70), (60, "crp", 14), (60, "ferritin", 400),
-        *vitals(16, 38.6, 112, 70, 98, 96), *vitals(12, 39.0, 104, 60, 108, 95), (11.5, "acetaminophen", 1000),
+        *vitals(16, 38.6, 112, 70, 98, 96), *vitals(12, 39.0, 104, 60, 108, 95),
+        (11.5, "acetaminophen", 1000),
         *vitals(8, 39.3, 88, 50, 118, 94), (7.9, "systolic-bp", 86), (7.5, "systolic-bp", 87),
         (7, "tocilizumab", 560), (6, "crp", 178), (6, "ferritin", 2600),
-        *vitals(4, 39.1, 86, 49, 120, 93), (3.8, "systolic-bp", 85), (2, "systolic-bp", 86), (1.8, "systolic-bp", 85), (1.6, "ice-score", 10),
+        *vitals(4, 39.1, 86, 49, 120, 93)
+        (3.8, "systolic-bp", 85), (2, "systolic-bp", 86), (1.8, "systolic-bp", 85), (1.6, "ice-score", 10),
         (1.5, "oxygen-device", "nasal-cannula"), (1.5, "oxygen-flow", 2.0),
     ],
     "3": [*well(20, last=9.2), (0.45, "temperature", 38.6), (0.45, "heart-rate", 104), (0.45, "spo2", 95)],
