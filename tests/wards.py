@@ -56,7 +56,7 @@ BEFORE: dict[str, list[Told]] = {
         (11.5, "acetaminophen", 1000),
         *vitals(8, 39.3, 88, 50, 118, 94), (7.9, "systolic-bp", 86), (7.5, "systolic-bp", 87),
         (7, "tocilizumab", 560), (6, "crp", 178), (6, "ferritin", 2600),
-        *vitals(4, 39.1, 86, 49, 120, 93)
+        *vitals(4, 39.1, 86, 49, 120, 93),
         (3.8, "systolic-bp", 85), (2, "systolic-bp", 86), (1.8, "systolic-bp", 85), (1.6, "ice-score", 10),
         (1.5, "oxygen-device", "nasal-cannula"), (1.5, "oxygen-flow", 2.0),
     ],
