@@ -239,16 +239,6 @@ def test_each_measure_asks_only_what_it_can_take(name):
 # --- amounts --------------------------------------------------------------------------------------------
 
 
-class Approvals:
-    """Definitions approved here."""
-
-    def __init__(self, *hashes):
-        self.hashes = hashes
-
-    def approval_of(self, name):
-        return name in self.hashes
-
-
 class Said:
     """As much of a service as the advice needs."""
 
@@ -256,7 +246,7 @@ class Said:
         self.lib, self.hashes = LIB, hashes
 
     def approved(self):
-        return Approvals(*self.hashes)
+        return frozenset(self.hashes).__contains__
 
 
 ANSWER = {
@@ -278,7 +268,7 @@ def test_amounts_stay_hidden_until_all_behind_them_is_approved(approved):
     told = side_by_side(Said(*approved), ANSWER, doses=False, now=NOW, tz=UTC)
     assert told["hidden"] == 1
     assert told["drugs"][0]["drug"] == "tocilizumab"
-    for shown in (str(told), str(concealed(ANSWER, Approvals(*approved))["actions"])):
+    for shown in (str(told), str(concealed(ANSWER, frozenset(approved).__contains__)["actions"])):
         assert "560" not in shown
         assert "8 mg" not in shown
 

@@ -91,7 +91,7 @@ def approvals(each: Mapping[str, Any], answer: Mapping[str, Any], approved: Any)
     therapy = (answer.get("therapy") or {}).get("id")
     names = (f"guidelines/{each.get('guideline')}", f"doses/{each.get('drug')}", f"therapies/{therapy}")
     behind = [hashes[name] for name in names if name in hashes]
-    return bool(behind) and all(approved.approval_of(name) for name in behind)
+    return bool(behind) and all(approved(name) for name in behind)
 
 
 def bare(text: str) -> str:
