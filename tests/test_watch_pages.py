@@ -99,7 +99,7 @@ def test_calm_patients_take_one_line_and_come_last():
     """Who needs somebody stands on top."""
     page = drawn(EVERY_KIND)
     assert page.index(f"p-{RISEN.ref}") < page.index(f"p-{STEADY.ref}") < page.index(f"p-{CALM.ref}")
-    assert row_of(page, CALM) == "0 Bed 1 T. B., 60 cilta-cel +72 h"
+    assert row_of(page, CALM) == "0 Bed 1 T. B., 60 +72 h cilta-cel"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
-from tocsin.watch import alerts, audit
+from tocsin.watch import alert_log, audit
 from tocsin.watch import auth as doors
 from tocsin.watch.board import Board
 from tocsin.watch.clock import moment_of
@@ -110,7 +110,7 @@ def short(title: str) -> str:
 
 def seen_by(con: sa.Connection, service: Any, actor: Actor, role: str = "") -> list[dict[str, Any]]:
     """Open alerts that this reader is shown; with `role`, those routed to it."""
-    found: list[dict[str, Any]] = alerts.open_alerts(
+    found: list[dict[str, Any]] = alert_log.open_alerts(
         con,
         service.clock.now(),
         role=role or None,
@@ -155,18 +155,20 @@ def acknowledge_shown(
     back_to: Annotated[str, Form(alias="back")] = "/",
 ) -> Response:
     """Acknowledge the alerts that were on the screen; one that came meanwhile stays."""
-    patient_id = person(request, ref, actor, "acknowledge")
     service = request.app.state.service
+    patient_id = service.people.person(person(request, ref, actor, "acknowledge"))
     with service.store.writing() as con:
         for number in alert or []:
             if owner(con, number) == patient_id:
-                alerts.acknowledge(con, service.clock, number, actor)
+                alert_log.acknowledge(con, service.clock, number, actor)
     service.hub.publish("alert", {"ref": ref})
     return back(request, back_to)
 
 
 def owner(con: sa.Connection, number: int) -> str:
     """Whose alert this is; 404 where there is none."""
+    if not 0 < number < 2**63:
+        raise HTTPException(404)
     found = con.execute(sa.select(alert_rows.c.patient_id).where(alert_rows.c.id == number)).scalar()
     if found is None:
         raise HTTPException(404)
@@ -203,7 +205,7 @@ def listed(request: Request, actor: Actor, role: str, errors: dict[str, str] | N
         }
         report = None
         if may(actor, "report:read"):
-            report = alerts.report(con, now - 7 * DAY, now, patient_days(con, service, now))
+            report = alert_log.report(con, now - 7 * DAY, now, patient_days(con, service, now))
     if reading:
         noted(request, actor, "alerts:read", None, role or "all")
     return {
@@ -219,7 +221,7 @@ def line(row: dict[str, Any], people: dict[str, Any], service: Any) -> dict[str,
     who = people.get(row["patient_id"])
     return {
         **row,
-        "text": row.get("text") or alerts.text_of(row, service.lib),
+        "text": row.get("text") or alert_log.text_of(row, service.lib),
         "ref": who.ref if who else "",
         "bed": (who.bed if who else "") or "?",
     }
@@ -276,7 +278,7 @@ def act(request: Request, number: int, actor: Actor, what: str, *more: Any) -> N
     with service.store.writing() as con:
         patient_id = owner(con, number)
         doors.only_own(actor, patient_id)
-        getattr(alerts, what)(con, service.clock, number, actor, *more)
+        getattr(alert_log, what)(con, service.clock, number, actor, *more)
     service.hub.publish("alert", {"ref": service.store.ref_of(patient_id)})
 
 
@@ -286,7 +288,7 @@ def report(request: Request, actor: Reporter, days: Annotated[int, Query(ge=1, l
     service = request.app.state.service
     now = service.clock.now()
     with service.store.reading() as con:
-        told = alerts.report(con, now - days * DAY, now, patient_days(con, service, now, days))
+        told = alert_log.report(con, now - days * DAY, now, patient_days(con, service, now, days))
     lines = ["what,value", *(f"{cell(name)},{cell(value)}" for name, value in flat(told))]
     return Response("\r\n".join(lines) + "\r\n", media_type="text/csv; charset=utf-8")
 

@@ -18,7 +18,8 @@ from tocsin.watch.board_pages import asked_of, line, seen_by, titles
 from tocsin.watch.clock import moment_of
 from tocsin.watch.pages_advice import concealed, side_by_side
 from tocsin.watch.pages_look import known, page
-from tocsin.watch.pages_reads import part_or_page, person
+from tocsin.watch.pages_reads import part_or_page
+from tocsin.watch.pages_reads import person as reader_of
 from tocsin.watch.pages_words import zone
 from tocsin.watch.picture import picture
 from tocsin.watch.roles import Actor, may
@@ -40,6 +41,11 @@ STYLE = re.compile(r"<style>.*?</style>", re.S)
 def patient(request: Request, ref: str, actor: Reader, scale: str = "", done: str = "") -> HTMLResponse:
     """The patient: who, the grade under each scale, the picture, and forms."""
     return whole(request, ref, actor, scale=scale, done=done)
+
+
+def person(request: Request, ref: str, actor: Actor, part: str = "page") -> str:
+    """Whose page an address means; the page of a record that was merged is that of its person."""
+    return str(request.app.state.service.people.person(reader_of(request, ref, actor, part)))
 
 
 def whole(
