@@ -1,4 +1,4 @@
-"""What time it is, for the whole service: the computer's clock, a demonstration's faster one, a test's own."""
+"""What time it is, for the whole service: the computer's clock, a demonstration's faster one, or a test's."""
 
 from __future__ import annotations
 

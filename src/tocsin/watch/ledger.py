@@ -96,6 +96,12 @@ def withdrawal(row: Row, mark: str) -> dict[str, Any]:
     }
 
 
+def ref_of(con: sa.Connection, patient_id: str) -> str | None:
+    """How addresses and the audit log call a patient."""
+    query = sa.select(patients.c.ref).where(patients.c.patient_id == patient_id)
+    return con.execute(query).scalar_one_or_none()
+
+
 def newest(con: sa.Connection) -> int:
     """The number of the last fact stored; 0 where there is none."""
     return int(con.execute(sa.select(sa.func.coalesce(sa.func.max(facts.c.seq), 0))).scalar_one())
@@ -106,18 +112,21 @@ def after(con: sa.Connection, seq: int, most: int) -> list[dict[str, Any]]:
     return _rows(con, sa.select(*FACT, *KNOWN).where(facts.c.seq > seq).order_by(facts.c.seq).limit(most))
 
 
-def of_patients(con: sa.Connection, names: Sequence[str], upto: int) -> list[dict[str, Any]]:
-    """Every fact of these patients up to number `upto`."""
+def of_patients(
+    con: sa.Connection, names: Sequence[str], upto: int, received: int | None = None
+) -> list[dict[str, Any]]:
+    """Every fact of these patients up to number `upto`; with `received`, those that had come in by then."""
     found: list[dict[str, Any]] = []
     for part in chunks(names):
-        found += _rows(con, sa.select(*FACT, *KNOWN).where(facts.c.patient_id.in_(part), facts.c.seq <= upto))
+        query = sa.select(*FACT, *KNOWN).where(facts.c.patient_id.in_(part), facts.c.seq <= upto)
+        found += _rows(con, query if received is None else query.where(facts.c.received <= received))
     return found
 
 
-def persons(con: sa.Connection) -> dict[str, str]:
-    """Every patient id to the person it stands for: its own, or that it was merged into."""
-    person = sa.func.coalesce(patients.c.merged_into, patients.c.patient_id)
-    return {str(who): str(found) for who, found in con.execute(sa.select(patients.c.patient_id, person))}
+def last_received(con: sa.Connection) -> int | None:
+    """When the newest fact came in; None where there is none."""
+    query = sa.select(facts.c.received).order_by(facts.c.seq.desc()).limit(1)
+    return con.execute(query).scalar_one_or_none()
 
 
 def _rows(con: sa.Connection, query: sa.Select[Any]) -> list[dict[str, Any]]:

@@ -1,0 +1,217 @@
+"""What takes longer than a fact may wait: advice for everybody, in turn, and the alerts that follow.
+
+A change is looked at within a second, those who are worst first; everybody else comes round every quarter of
+an hour of the service's clock. It takes at most a share of one core, so that facts never wait for it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.compute as pc
+
+from tocsin.guidance.answer import advise
+from tocsin.watch import alert_log, alerts, audit
+from tocsin.watch.board import Due, Waiting
+from tocsin.watch.clock import moment_of
+from tocsin.watch.journal import failed
+from tocsin.watch.live import Change
+from tocsin.watch.pages_words import micros_of
+from tocsin.watch.roles import SYSTEM
+from tocsin.watch.standing import Standing
+
+if TYPE_CHECKING:
+    from tocsin.watch.service import Service
+
+MINUTE = 60_000_000
+#: How often everybody is looked at, on the service's clock.
+ROUND = 15 * MINUTE
+#: How long an answer stands while nothing new is known: its clocks tick by the minute.
+STANDS = MINUTE
+#: The share of one core that looking around may take.
+SHARE = 0.25
+#: Answers kept for pages.
+KEPT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What the board shows of an answer, and when it was given."""
+
+    at: int
+    due: tuple[Due, ...] = ()
+    clocks: tuple[Waiting, ...] = ()
+
+
+class Sweep:
+    """The thread that goes round; `note` tells it what changed, from any thread."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.rules = alerts.usual(service.lib)
+        self.digests: dict[str, Digest] = {}
+        self.versions: dict[str, int] = {}
+        self.wake = threading.Event()
+        self._changes: deque[Change] = deque()
+        self._dirty: OrderedDict[str, None] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[int, int, dict[str, Any]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def note(self, persons: Iterable[str], changes: Sequence[Change]) -> None:
+        """Somebody has new facts, or a new answer."""
+        with self._lock:
+            for who in persons:
+                self.versions[who] = self.versions.get(who, 0) + 1
+                self._dirty[who] = None
+            self._changes.extend(changes)
+        self.wake.set()
+
+    def forget(self, who: str) -> None:
+        """Drop a person."""
+        with self._lock:
+            for held in (self.digests, self._dirty, self._kept):
+                held.pop(who, None)
+
+    def run(self) -> None:
+        """Go round until the service ends."""
+        while not self.service.ending:
+            self.wake.wait(1.0)
+            self.wake.clear()
+            try:
+                self.once()
+            except Exception as error:
+                failed("looking around the ward", error)
+                self.service.wait(2.0)
+
+    def once(self, most: int = 20) -> None:
+        """Alerts of every change, then some persons' advice; the rest waits its turn."""
+        self.changed()
+        for who in self._next(most):
+            if self.service.ending:
+                return
+            began = time.thread_time()
+            self.look(who)
+            self.changed()
+            self.service.wait((time.thread_time() - began) * (1 / SHARE - 1))
+        if self._dirty:
+            self.wake.set()
+
+    def changed(self) -> None:
+        """Raise what changes of grades call for."""
+        with self._lock:
+            changes = list(self._changes)
+            self._changes.clear()
+        proposals: list[alerts.Proposed] = []
+        touched: dict[str, Mapping[str, Standing]] = {}
+        for change in changes:
+            touched[change.patient_id] = change.after
+            for scale, after in change.after.items():
+                before = change.before.get(scale)
+                proposals += alerts.from_change(change.patient_id, before, after, self.rules)
+        if touched:
+            try:
+                self._raise(proposals, touched)
+            except BaseException:
+                with self._lock:  # the store is gone: nothing is forgotten
+                    self._changes.extendleft(reversed(changes))
+                raise
+
+    def look(self, who: str) -> None:
+        """One person: advice, what the board shows of it, and its alerts."""
+        answer = self.advice(who)
+        now = self.service.clock.now()
+        standing = self.service.standing(who)
+        with self._lock:
+            self._dirty.pop(who, None)
+        self.digests[who] = digest(answer, now)
+        proposals = [
+            found
+            for each in standing.values()
+            for found in alerts.from_change(who, each, each, self.rules, now=now)
+        ]
+        if answer:
+            proposals += alerts.from_advice(who, answer, now, self.rules)
+        self._raise(proposals, {who: standing}, answers={who: answer} if answer else {})
+
+    def advice(self, who: str, as_of: int | None = None) -> dict[str, Any]:
+        """One answer of `advise`; the last one while nothing is new and its minute has not passed."""
+        now = self.service.clock.now()
+        version = self.versions.get(who, 0)
+        kept = self._kept.get(who)
+        if as_of is None and kept and kept[0] == version and 0 <= now - kept[1] < STANDS:
+            return kept[2]
+        moment = moment_of(now if as_of is None else as_of)
+        facts = self.service.facts_of(who, as_of)
+        facts = facts.filter(pc.less_equal(facts["time"], moment))
+        answer = next(iter(advise(facts, moment, lib=self.service.lib)), {}) if facts.num_rows else {}
+        if as_of is None:
+            with self._lock:
+                self._kept[who] = (version, now, answer)
+                self._kept.move_to_end(who)
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+        return answer
+
+    def _next(self, most: int) -> list[str]:
+        """Who is looked at next: changed ones, the worst first; then who was not looked at for longest."""
+        now, held = self.service.clock.now(), self.service.memory.held
+        with self._lock:
+            dirty = [who for who in self._dirty if who in held]
+            for who in [who for who in self._dirty if who not in held]:
+                self._dirty.pop(who)
+        dirty.sort(key=lambda who: -max((each.up_to for each in held[who].standing.values()), default=0))
+        if len(dirty) >= most:
+            return dirty[:most]
+        seen = self.digests
+        late = [who for who in list(held) if who not in seen or now - seen[who].at >= ROUND]
+        late.sort(key=lambda who: seen[who].at if who in seen else 0)
+        return list(dict.fromkeys([*dirty, *late]))[:most]
+
+    def _raise(
+        self,
+        proposals: Sequence[alerts.Proposed],
+        standing: Mapping[str, Mapping[str, Standing]],
+        answers: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Store new alerts, close those whose reason has gone, and tell."""
+        service, now = self.service, self.service.clock.now()
+        with service.store.reading() as con:
+            idle = not proposals and not alert_log.any_open(con, list(standing))
+        if idle:
+            return
+        with service.store.writing() as con:
+            new = alert_log.raise_all(con, proposals, now, shadow=service.settings.shadow)
+            closed = alert_log.close_gone(con, now, standing, answers or {}, self.rules)
+            for row in new:
+                ref = service.people.of[row["patient_id"]].ref
+                detail = {"kind": row["kind"], "scale": row["scale"], "grade": row["grade"]}
+                audit.note(con, service.clock, SYSTEM, "alert:raise", patient=ref, detail=detail)
+        for row in new:
+            ref = service.people.of[row["patient_id"]].ref
+            service.hub.publish("alert", {"ref": ref, "id": row["id"]}, shadow=bool(row["shadow"]))
+        for who in closed:
+            if who in service.people.of:
+                service.hub.publish("alert", {"ref": service.people.of[who].ref})
+
+
+def digest(answer: Mapping[str, Any], now: int) -> Digest:
+    """Tests due and running clocks of an answer, the most pressing first."""
+    due = []
+    for test in answer.get("tests_due", ()):
+        at = micros_of(test["due"])
+        if at is not None and at <= now:
+            late = (now - at) // MINUTE
+            due.append((-late, Due(test["test"], int(late) if test["strength"] == "give" and late else None)))
+    ill = any(each["grade"] for each in answer.get("grades", {}).values())
+    clocks = [
+        Waiting(clock["then"], at)
+        for clock in answer.get("clocks", ())
+        if (at := micros_of(clock["due"])) is not None and (ill or at > now)
+    ]
+    ordered = tuple(each for _, each in sorted(due, key=lambda pair: pair[0]))
+    return Digest(now, ordered, tuple(sorted(clocks, key=lambda each: each.at)))

@@ -1,0 +1,182 @@
+"""One thread that writes facts: whatever has arrived is stored in one transaction, and answered after it.
+
+A write to the disk costs the same for one fact as for a thousand, so those who wait together are stored
+together. A group that cannot be stored is tried again one by one: nobody fails for a neighbour.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from tocsin.definitions.schema import TocsinError
+from tocsin.watch import audit, ledger
+from tocsin.watch.intake import Intake
+from tocsin.watch.journal import failed
+from tocsin.watch.roles import Actor
+from tocsin.watch.store import Store
+
+#: Senders whose facts are stored together, and the rows at which a group is full.
+SENDERS, ROWS = 64, 5_000
+#: Senders that may wait; one more is told to come again.
+WAITING = 1_000
+#: Seconds after which a sender that was not answered is told so.
+PATIENCE = 30.0
+
+
+Row = dict[str, Any]
+
+
+class BusyError(TocsinError):
+    """More is sent than can be stored, or the service is ending."""
+
+
+@dataclass(slots=True)
+class Job:
+    """Rows of one sender, and what became of them."""
+
+    intake: Intake
+    actor: Actor
+    stored: int = 0
+    duplicates: int = 0
+    error: BaseException | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class Writer:
+    """Stores what is handed in; `after` is called once it is durable and before the sender is answered."""
+
+    def __init__(self, store: Store, after: Callable[[], None]) -> None:
+        self.store, self.after = store, after
+        self.jobs: queue.Queue[Job | None] = queue.Queue(WAITING)
+        self.thread: threading.Thread | None = None
+        self.closing = False
+
+    def start(self) -> None:
+        """Begin to write."""
+        self.thread = threading.Thread(target=self._run, name="tocsin-writer", daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        """Write what waits, then end."""
+        self.closing = True
+        if self.thread is not None:
+            self.jobs.put(None)
+            self.thread.join()
+            self.thread = None
+
+    def write(self, intake: Intake, actor: Actor) -> Job:
+        """Store rows; returns when they are on the disk.
+
+        Raises what the store raised, or `BusyError`; nothing of the rows is known to be stored then, and
+        sending them again stores none twice.
+        """
+        job = Job(intake, actor)
+        if self.closing or self.thread is None:
+            raise BusyError("the service is ending\n  fix: send the facts again in a moment")
+        try:
+            self.jobs.put_nowait(job)
+        except queue.Full:
+            raise BusyError(
+                "more facts are sent than can be stored\n  fix: send them again in a moment"
+            ) from None
+        if not job.done.wait(PATIENCE):
+            raise BusyError(f"not stored within {PATIENCE:.0f} s\n  fix: send them again; none is kept twice")
+        if job.error is not None:
+            raise job.error
+        return job
+
+    def _run(self) -> None:
+        ending = False
+        while not (ending and self.jobs.empty()):
+            first = self.jobs.get()
+            group: list[Job] = [] if first is None else [first]
+            ending = ending or first is None
+            rows = sum(len(job.intake.rows) for job in group)
+            while len(group) < SENDERS and rows < ROWS:
+                try:
+                    job = self.jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if job is None:
+                    ending = True
+                    continue
+                group.append(job)
+                rows += len(job.intake.rows)
+            if group:
+                self._group(group)
+
+    def _group(self, group: Sequence[Job]) -> None:
+        try:
+            self._store(group)
+        except Exception as error:
+            if len(group) > 1 and not isinstance(error, sa.exc.OperationalError):
+                for job in group:
+                    self._group([job])
+                return
+            for job in group:
+                job.error = error
+        else:
+            try:
+                self.after()
+            except Exception as error:
+                # stored, but not graded yet: whoever looks after the machines tries again
+                failed("grading new facts", error)
+        for job in group:
+            job.done.set()
+
+    def _store(self, group: Sequence[Job]) -> None:
+        with self.store.writing() as con:
+            now = self.store.clock.now()
+            seen = ledger.known_hashes(con, [row["hash"] for job in group for row in job.intake.rows])
+            for job in group:
+                facts, marks = self._fresh(job, seen)
+                rows = [*facts, *marks, *withdrawn(con, facts, seen)]
+                if rows:
+                    ledger.admit(con, (row["patient_id"] for row in rows), now)
+                    ledger.append(con, rows, sender=job.actor.name, received=now)
+                job.stored = len(facts)
+                if rows or job.intake.refused:
+                    self._note(con, job, rows)
+
+    def _fresh(self, job: Job, seen: set[str]) -> tuple[list[Row], list[Row]]:
+        """The facts and the marks of refused rows that are not stored yet."""
+        facts: list[Row] = []
+        marks: list[Row] = []
+        for place, row in enumerate(job.intake.rows):
+            mark = place in job.intake.marks
+            if row["hash"] in seen:
+                job.duplicates += not mark
+                continue
+            seen.add(row["hash"])
+            (marks if mark else facts).append(row)
+        return facts, marks
+
+    def _note(self, con: sa.Connection, job: Job, rows: Sequence[Row]) -> None:
+        people = {row["patient_id"] for row in rows}
+        ref = ledger.ref_of(con, people.pop()) if len(people) == 1 else None
+        detail = {
+            "stored": job.stored, "duplicates": job.duplicates, "rejected": len(job.intake.refused),
+            "last": ledger.newest(con),
+        }  # fmt: skip
+        audit.note(con, self.store.clock, job.actor, "facts:add", patient=ref, detail=detail)
+
+
+def withdrawn(con: sa.Connection, facts: Sequence[Row], seen: set[str]) -> list[Row]:
+    """Withdrawals of the marks that stand where `facts` now say something readable."""
+    standing = ledger.marks_at(con, facts) if facts else {}
+    found: dict[str, Row] = {}
+    for row in facts:
+        mark = standing.get((row["patient_id"], row["measure"], row["time"]))
+        if mark is not None:
+            gone = ledger.withdrawal(row, mark)
+            found[gone["hash"]] = gone
+    seen |= ledger.known_hashes(con, list(found))
+    rows = [row for key, row in found.items() if key not in seen]
+    seen.update(found)
+    return rows
