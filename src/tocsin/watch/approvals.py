@@ -1,0 +1,60 @@
+"""Which definitions a named clinician approved, by their hashes: a changed definition has to be approved anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from tocsin.watch import audit
+from tocsin.watch.clock import Clock
+from tocsin.watch.roles import Actor
+from tocsin.watch.schema import approvals
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """One approval that stands; `at` in microseconds."""
+
+    id: int
+    definition: str
+    hash: str
+    by: str
+    at: int
+
+
+def approved_hashes(con: sa.Connection) -> frozenset[str]:
+    """The hashes of every definition whose approval stands."""
+    return frozenset(
+        con.execute(sa.select(approvals.c.hash).where(approvals.c.withdrawn.is_(None))).scalars()
+    )
+
+
+def standing(con: sa.Connection) -> list[Approval]:
+    """Every approval that stands, in order."""
+    query = sa.select(approvals).where(approvals.c.withdrawn.is_(None)).order_by(approvals.c.id)
+    return [Approval(row.id, row.definition, row.hash, row.by, row.at) for row in con.execute(query)]
+
+
+def approve(
+    con: sa.Connection, clock: Clock, actor: Actor, definitions: Sequence[tuple[str, str]], by: str
+) -> int:
+    """Note that `by` approved definitions (id and hash); returns how many were not approved before."""
+    known = approved_hashes(con)
+    new = [(name, found) for name, found in definitions if found not in known]
+    for name, found in new:
+        con.execute(approvals.insert().values(definition=name, hash=found, by=by, at=clock.now()))
+        audit.note(
+            con, clock, actor, "definition:approve", detail={"definition": name, "hash": found, "by": by}
+        )
+    return len(new)
+
+
+def withdraw(con: sa.Connection, clock: Clock, actor: Actor, definition: str) -> int:
+    """Take back the approval of a definition; returns how many hashes that were."""
+    mine = sa.and_(approvals.c.definition == definition, approvals.c.withdrawn.is_(None))
+    count = con.execute(approvals.update().where(mine).values(withdrawn=clock.now())).rowcount
+    if count:
+        audit.note(con, clock, actor, "definition:withdraw", detail={"definition": definition})
+    return int(count)

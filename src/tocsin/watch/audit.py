@@ -1,0 +1,103 @@
+"""What was read and what was changed, by whom: a log to which entries are only added, each sealed by the next.
+
+An entry holds no name and no value of a patient, only the `ref`: so a person can be erased and the log stays
+whole. Every entry carries the hash of the one before; the last one is also noted elsewhere (`settings`, and
+wherever a site keeps what `tocsin audit verify` printed), so that cutting off the end is seen too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+import sqlalchemy as sa
+
+from tocsin.watch.clock import Clock
+from tocsin.watch.roles import Actor
+from tocsin.watch.schema import audit, settings
+
+HEAD = "audit-head"
+#: What the first entry follows.
+NOTHING = "0" * 64
+PAGE = 2_000
+Detail = Mapping[str, str | int | float | bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What checking the log found; `broken` is the first entry that is not as it was written."""
+
+    checked: int
+    head: tuple[int, str]
+    broken: int | None = None
+    why: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing was changed, removed or put in between."""
+        return not self.why
+
+
+def note(
+    con: sa.Connection,
+    clock: Clock,
+    actor: Actor,
+    action: str,
+    *,
+    patient: str | None = None,
+    detail: Detail | None = None,
+) -> None:
+    """Add an entry, in the caller's transaction; `patient` is a `ref`."""
+    seq, previous = last(con)
+    entry = {
+        "seq": seq + 1, "time": clock.now(), "actor": actor.name, "role": actor.role, "action": action,
+        "patient": patient, "detail": orjson.dumps(dict(detail or {}), option=orjson.OPT_SORT_KEYS).decode(),
+        "previous": previous,
+    }  # fmt: skip
+    sealed = seal(entry)
+    con.execute(audit.insert().values(**entry, hash=sealed))
+    head = f"{entry['seq']}:{sealed}"
+    if con.execute(settings.update().where(settings.c.name == HEAD).values(value=head)).rowcount == 0:
+        con.execute(settings.insert().values(name=HEAD, value=head))
+
+
+def last(con: sa.Connection) -> tuple[int, str]:
+    """The number and the hash of the last entry."""
+    row = con.execute(sa.select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)).first()
+    return (0, NOTHING) if row is None else (int(row.seq), str(row.hash))
+
+
+def seal(entry: Mapping[str, object]) -> str:
+    """The hash of an entry and of the one before it."""
+    names = ("seq", "time", "actor", "role", "action", "patient", "detail", "previous")
+    return hashlib.sha256(orjson.dumps([entry[name] for name in names])).hexdigest()
+
+
+def verify(con: sa.Connection, expect: tuple[int, str] | None = None) -> Verdict:
+    """Check every entry, the head, and (`expect`) a head that was noted elsewhere earlier."""
+    seq, previous, seen = 0, NOTHING, expect is None or expect[0] == 0
+    while rows := con.execute(
+        sa.select(audit).where(audit.c.seq > seq).order_by(audit.c.seq).limit(PAGE)
+    ).mappings().all():  # fmt: skip
+        for row in rows:
+            told = (seq, previous)
+            if row["seq"] != seq + 1:
+                return Verdict(seq, told, seq + 1, "an entry is missing")
+            if row["previous"] != previous:
+                return Verdict(seq, told, row["seq"], "it does not follow the entry before it")
+            if row["hash"] != seal(row):
+                return Verdict(seq, told, row["seq"], "it is not as it was written")
+            seq, previous = row["seq"], row["hash"]
+            if expect is not None and seq == expect[0]:
+                if previous != expect[1]:
+                    return Verdict(seq, told, seq, "it is not the entry that was noted elsewhere")
+                seen = True
+    head = (seq, previous)
+    noted = con.execute(sa.select(settings.c.value).where(settings.c.name == HEAD)).scalar()
+    if not seen:
+        return Verdict(seq, head, seq + 1, "the log ends before the entry that was noted elsewhere")
+    if (noted or f"0:{NOTHING}") != f"{seq}:{previous}":
+        return Verdict(seq, head, seq + 1, "the log does not end where its noted head says")
+    return Verdict(seq, head)

@@ -1,0 +1,47 @@
+"""Who may do what, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_NURSE = frozenset({"facts:write", "patients:read", "patients:write", "alerts:act", "report:read"})
+#: What each role may do. A device only sends; an evaluator only looks, also at what is not shown yet.
+PERMISSIONS: dict[str, frozenset[str]] = {
+    "device": frozenset({"facts:write"}),
+    "nurse": _NURSE,
+    "physician": _NURSE | {"attribution:write", "definitions:approve", "patients:merge"},
+    "evaluator": frozenset({"patients:read", "shadow:read", "report:read"}),
+    "admin": frozenset(
+        {
+            "accounts:manage", "tokens:manage", "audit:read", "patients:merge", "patients:erase",
+            "report:read", "patients:write",
+        }
+    ),
+}  # fmt: skip
+ROLES = tuple(PERMISSIONS)
+EVERYTHING = frozenset(name for each in PERMISSIONS.values() for name in each)
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks: a person by session, a program by token. With `patient_id`, held to that patient."""
+
+    name: str
+    role: str
+    patient_id: str | None = None
+    kind: str = "session"
+
+
+#: The service itself.
+SYSTEM = Actor("system", "system", None, "system")
+
+
+def may(actor: Actor, permission: str) -> bool:
+    """Whether a role includes something.
+
+    >>> may(Actor("m", "nurse"), "alerts:act"), may(Actor("m", "device"), "patients:read")
+    (True, False)
+    """
+    if permission not in EVERYTHING:
+        raise KeyError(permission)
+    return actor.role == "system" or permission in PERMISSIONS.get(actor.role, frozenset())
