@@ -158,12 +158,12 @@ def test_a_mistake_is_said_beside_its_field(sit_down):
     nurse = sit_down()
     nurse.row("12").locator("a.open").first.click()
     nurse.page.get_by_label("Temperature", exact=True).fill("394")
-    nurse.page.get_by_label("Heart rate").fill("96")
+    nurse.page.get_by_label("Heart rate /min").fill("96")
     nurse.page.get_by_role("button", name="Chart vital signs").click()
     field = nurse.page.get_by_label("Temperature", exact=True)
     assert field.get_attribute("aria-invalid") == "true"
     assert "impossible" in nurse.page.locator("#fault-temperature").inner_text()
-    assert nurse.page.get_by_label("Heart rate").input_value() == "96"
+    assert nurse.page.get_by_label("Heart rate /min").input_value() == "96"
 
 
 def test_the_patient_in_depth(sit_down):
@@ -192,8 +192,8 @@ def test_a_sign_with_another_cause_leaves_the_grade(sit_down):
     doctor.row("12").locator("a.open").first.click()
     page = doctor.page
     page.get_by_text("A sign has another cause").click()
-    page.get_by_label("Sign").select_option("hypotension")
-    page.get_by_label("Cause").fill("sepsis")
+    page.locator("#sign").select_option("hypotension")
+    page.locator("#cause").fill("sepsis")
     page.get_by_role("button", name="Attribute").click()
     assert "Noted" in page.locator(".notice").inner_text()
     until(lambda: page.locator(".grades").get_by_role("img", name=re.compile("^grade 3")).count() == 0)
@@ -220,9 +220,9 @@ def test_a_drug_given_is_added_in_its_own_units(sit_down):
     nurse.row("8").locator("a.open").first.click()
     page = nurse.page
     page.get_by_text("Anything else").click()
-    page.get_by_label("What").select_option("tocilizumab")
+    page.locator("#measure").select_option("tocilizumab")
     page.get_by_label("Dose, may be empty").fill("560")
-    assert "mg" in page.get_by_label("Unit", exact=True).inner_text()
+    assert "mg" in page.locator("#unit").inner_text()
     page.get_by_role("button", name="Add").click()
     assert "Added" in page.locator(".notice").inner_text()
     page.locator("#facts").get_by_text("Tocilizumab").first.wait_for()

@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from tocsin.watch import auth as doors
 from tocsin.watch import pages_forms as forms
 from tocsin.watch import patient_view as view
-from tocsin.watch.board_pages import asked_of, line, seen_by, titles
+from tocsin.watch.board_pages import Writer, asked_of, line, seen_by, titles
 from tocsin.watch.clock import moment_of
 from tocsin.watch.pages_advice import concealed, side_by_side
 from tocsin.watch.pages_look import known, page
@@ -26,7 +26,6 @@ from tocsin.watch.roles import Actor, may
 
 router = APIRouter(include_in_schema=False)
 Reader = Annotated[Actor, Depends(doors.permitted("patients:read"))]
-Writer = Annotated[Actor, Depends(doors.permitted("facts:write"))]
 Judge = Annotated[Actor, Depends(doors.permitted("attribution:write"))]
 FACTS = 60
 EMPTY = (
