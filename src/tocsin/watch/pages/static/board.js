@@ -35,6 +35,7 @@
     const open = new Set(all("details[open][id]", place).map((each) => each.id));
     place.innerHTML = html;
     open.forEach((id) => { const each = document.getElementById(id); if (each) each.open = true; });
+    const named = $(".tip"); if (named && !$(".here")) named.hidden = true;
     if (held) { const again = document.getElementById(held); if (again) again.focus({ preventScroll: true }); }
   };
   const fetched = async (address) => {
@@ -91,14 +92,30 @@
     busy = true;
     try {
       if (rows) { const html = await fetched("/rows" + location.search); if (html !== null) { swap(rows, html); settle(); } }
-      await Promise.all(all("[data-load][data-live]").map(load));
+      await Promise.all(all("[data-load][data-live]").map(anew));
       if (!stream || stream.readyState === 1) alive();
     } catch { gone(); }
     busy = false;
     if (again) { again = false; soon(); }
   };
-  let waiting = 0;
-  const soon = () => { if (!waiting) waiting = setTimeout(() => { waiting = 0; refresh(); }, 350); };
+  let waiting = 0, latest = 0;
+  const soon = () => {
+    if (waiting) return;
+    const rest = Math.max(300, 1000 - (performance.now() - latest));
+    waiting = setTimeout(() => { waiting = 0; latest = performance.now(); refresh(); }, rest);
+  };
+
+  // What is costly to draw is asked for less often.
+  const asked = new WeakMap(), later = new WeakSet();
+  const anew = (place) => {
+    const rest = Number(place.dataset.every || 0) * 1000 - (performance.now() - (asked.get(place) || -1e9));
+    if (rest > 0) {
+      if (!later.has(place)) { later.add(place); setTimeout(() => { later.delete(place); soon(); }, rest); }
+      return null;
+    }
+    asked.set(place, performance.now());
+    return load(place);
+  };
 
   // Parts of the patient's page that come after it.
   const load = async (place) => {
@@ -106,7 +123,7 @@
     const html = await fetched(place.dataset.load.replace("THEME", theme));
     if (html !== null) { swap(place, html); const wide = place.closest(".picture"); if (wide && !wide.dataset.seen) { wide.dataset.seen = "1"; wide.scrollLeft = wide.scrollWidth; } }
   };
-  all("[data-load]").forEach((place) => load(place).catch(() => { const wait = $(".loading", place); if (wait) wait.textContent = "Could not be loaded. Reload the page."; }));
+  all("[data-load]").forEach((place) => { asked.set(place, performance.now()); load(place).catch(() => { const wait = $(".loading", place); if (wait) wait.textContent = "Could not be loaded. Reload the page."; }); });
 
   // The stream: the browser reconnects by itself and says where it left off.
   let stream = null;
