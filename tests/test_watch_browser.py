@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from wards import ALERT, Ward, opened
+from wards import ALERT, Ward, opened, patiently
 
 DOCS = Path(__file__).parents[1] / "docs" / "img"
 DESKTOP, PHONE = {"width": 1280, "height": 760}, {"width": 390, "height": 844}
@@ -92,14 +91,9 @@ def kept(nurse: Nurse, name: str) -> None:
         nurse.page.screenshot(path=DOCS / f"{name}.png")
 
 
-def until(what: Any, seconds: float = 15.0) -> Any:
-    """Wait until something is so."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := what():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it did not happen in time")
+def until(what: Any, seconds: float = 15.0) -> None:
+    """Wait until something is so on a page."""
+    patiently(what, seconds)
 
 
 def test_at_a_glance_who_needs_somebody(sit_down):

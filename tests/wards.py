@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
+
+import uvicorn
+
+from tocsin.watch import auth
+from tocsin.watch.app import create_app
+from tocsin.watch.roles import Actor
+from tocsin.watch.service import Service, Settings
+from tocsin.watch.store import Store
 
 #: Bed, name, born, therapy and hours since its dose.
 PEOPLE = {
@@ -116,3 +130,62 @@ def details() -> dict[str, dict[str, str]]:
         | ({"allergies": "penicillin (rash)"} if bed == "12" else {})
         for bed, (name, born, _, _) in PEOPLE.items()
     }
+
+
+#: The alert that is dismissed in the stories.
+ALERT = "Bed 3"
+#: Who works here, all with one password.
+STAFF = {"nina": "nurse", "paul": "physician", "eve": "evaluator", "root": "admin"}
+PASSWORD = "correct horse battery staple"
+
+
+@dataclass(frozen=True)
+class Ward:
+    """A running service and how to reach it."""
+
+    url: str
+    service: Service
+    password: str = PASSWORD
+
+
+@contextmanager
+def opened(folder: Path, *, demo: bool = True) -> Iterator[Ward]:
+    """The service with this ward, listening on a free port, until the block ends."""
+    service = Service(Store.open(f"sqlite:///{folder / 'ward.db'}"), settings=Settings(demo=demo))
+    with service.store.writing() as con:
+        for name, role in STAFF.items():
+            auth.create_account(con, service.clock, name, PASSWORD, role)
+    door = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(service), log_level="error", access_log=False, timeout_graceful_shutdown=1)
+    )
+    thread = threading.Thread(target=lambda: server.run(sockets=[door]), daemon=True)
+    thread.start()
+    try:
+        patiently(lambda: server.started)
+        fill(service)
+        yield Ward(f"http://127.0.0.1:{door.getsockname()[1]}", service)
+    finally:
+        server.should_exit = True
+        service.hub.close()
+        thread.join(15)
+        service.store.close()
+
+
+def fill(service: Service) -> None:
+    """Everybody in bed; then what happened before, then the rise, as two batches from a monitor."""
+    now, monitor = service.clock.moment(), Actor("monitor", "device")
+    for patient_id, told in details().items():
+        service.set_patient(Actor("nina", "nurse"), patient_id, **told)
+    for batch in (doses(now) + rows(BEFORE, now), rows(RISE, now)):
+        receipt = service.ingest(batch, monitor)
+        assert not receipt.rejected, receipt.rejected
+    patiently(lambda: any(row.alerts for row in service.board("astct-2019").rows))
+
+
+def patiently(what: Callable[[], Any], seconds: float = 30.0) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
