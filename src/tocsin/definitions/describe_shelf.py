@@ -25,6 +25,7 @@ PLAIN = (
     "models",
     "trials",
     "wards",
+    "alerts",
 )
 HEAD = ("id", "title", "status", "source", "locator", "reading", "use")
 

@@ -40,7 +40,12 @@ FIXES = {
 
 
 def create_app(
-    service: Service, *, secure: bool = False, demo_code: str | None = None, oidc: Provider | None = None
+    service: Service,
+    *,
+    secure: bool = False,
+    demo_code: str | None = None,
+    oidc: Provider | None = None,
+    hosts: frozenset[str] | None = None,
 ) -> FastAPI:
     """The application around a service, which it starts and stops.
 
@@ -49,6 +54,7 @@ def create_app(
     secure    : whether browsers reach it by TLS, so that cookies may insist on it.
     demo_code : the code of the link that signs a visitor of a demonstration in.
     oidc      : whose signed tokens are taken besides our own.
+    hosts     : the names by which it may be asked for; none = any (behind a proxy that checks).
     """
 
     @asynccontextmanager
@@ -68,6 +74,7 @@ def create_app(
     app.state.service = service
     app.state.templates = templates()
     app.state.secure, app.state.demo_code, app.state.oidc = secure, demo_code, oidc
+    app.state.hosts = hosts
     for part in (sign_in, board_pages, patient_pages, api, api_changes):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -1,4 +1,4 @@
-"""Which definitions a named clinician approved, by their hashes: a changed definition has to be approved anew."""
+"""Definitions that a named clinician approved, by their hashes: a changed one has to be approved anew."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was read and what was changed, by whom: a log to which entries are only added, each sealed by the next.
+"""What was read and what was changed, by whom: entries are only added, each sealed by the next.
 
 An entry holds no name and no value of a patient, only the `ref`: so a person can be erased and the log stays
 whole. Every entry carries the hash of the one before; the last one is also noted elsewhere (`settings`, and
@@ -87,7 +87,7 @@ def verify(con: sa.Connection, expect: tuple[int, str] | None = None) -> Verdict
                 return Verdict(seq, told, seq + 1, "an entry is missing")
             if row["previous"] != previous:
                 return Verdict(seq, told, row["seq"], "it does not follow the entry before it")
-            if row["hash"] != seal(row):
+            if row["hash"] != seal(dict(row)):
                 return Verdict(seq, told, row["seq"], "it is not as it was written")
             seq, previous = row["seq"], row["hash"]
             if expect is not None and seq == expect[0]:

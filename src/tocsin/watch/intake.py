@@ -185,7 +185,8 @@ def _named(row: dict[str, Any], mark: bool) -> dict[str, Any]:
     said = orjson.dumps([row[name] for name in SAID])
     row["hash"] = blake2b(said, digest_size=16, person=b"mark" if mark else b"fact").hexdigest()
     if mark:
-        row["source"] = MARK + row["hash"]
+        own = f":{row['source']}" if row["source"] else ""
+        row["source"] = f"{MARK}{row['hash']}{own}"
     elif row["source"] is None:
         row["source"] = OWN + row["hash"]
     return row

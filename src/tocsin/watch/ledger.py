@@ -9,7 +9,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from tocsin.facts.columns import READ
-from tocsin.watch.intake import MARK, OWN
 from tocsin.watch.schema import facts, patients
 
 #: Values of one statement; databases refuse more than some tens of thousands.
@@ -63,37 +62,6 @@ def admit(con: sa.Connection, names: Iterable[str], now: int) -> None:
         con.execute(
             patients.insert(), [{"patient_id": name, "ref": new_ref(), "created": now} for name in new]
         )
-
-
-def marks_at(con: sa.Connection, rows: Sequence[Row]) -> dict[tuple[str, str, int], str]:
-    """Standing marks of refused rows at the patients, measures and times of `rows`, to their source."""
-    wanted = {(row["patient_id"], row["measure"], row["time"]) for row in rows}
-    found: dict[tuple[str, str, int], str] = {}
-    for part in chunks(sorted({row["patient_id"] for row in rows})):
-        query = sa.select(facts.c.patient_id, facts.c.measure, facts.c.time, facts.c.source).where(
-            facts.c.patient_id.in_(part), facts.c.source.startswith(MARK), facts.c.text == "unusable"
-        )
-        for who, measure, time, source in con.execute(query):
-            if (who, measure, time) in wanted:
-                found[who, measure, time] = source
-    return found
-
-
-def withdrawal(row: Row, mark: str) -> dict[str, Any]:
-    """The row that withdraws the mark of a refused one, now that it was sent again and could be read."""
-    key = f"{mark.removeprefix(MARK)[:31]}w"
-    blank: dict[str, Any] = dict.fromkeys(READ.names)
-    return {
-        **blank,
-        "patient_id": row["patient_id"],
-        "time": row["time"],
-        "measure": row["measure"],
-        "text": "retracted",
-        "pending": 0,
-        "replaces": mark,
-        "source": OWN + key,
-        "hash": key,
-    }
 
 
 def ref_of(con: sa.Connection, patient_id: str) -> str | None:

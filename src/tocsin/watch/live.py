@@ -97,6 +97,8 @@ class Memory:
         if not wanted:
             return
         rows = self.recall(wanted)
+        for who in wanted:
+            self.live.patients.pop(who, None)
         for who, facts in self._canonical(rows).items():
             self.live.restore(who, [self.live.coder.code(fact) for fact in facts])
             held = self._hold(who)
@@ -111,7 +113,8 @@ class Memory:
             if who not in self.live.patients:
                 self.restore([who])
             if who not in self.live.patients:
-                continue  # nothing is stored of them (any more)
+                changes += self._emptied(who)
+                continue
             held = self.held[who]
             rows, held.next = self.live.carried(who, now)
             before = held.standing
@@ -121,6 +124,15 @@ class Memory:
             if different(before, held.standing):
                 changes.append(Change(who, before, held.standing))
         return changes
+
+    def _emptied(self, who: str) -> list[Change]:
+        """Nothing stands of a person any more: all that was charted has been withdrawn."""
+        held = self.held.get(who)
+        if held is None or not held.standing:
+            return []
+        before, held.standing, held.spans, held.next = held.standing, {}, {}, INF
+        held.newest = Newest()
+        return [Change(who, before, {})]
 
     def lapse(self, now: int) -> list[Change]:
         """Let happen what time alone changes up to `now`."""

@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 #: SQLite numbers rows by itself only where the key is called INTEGER.
@@ -78,6 +79,13 @@ facts = Table(
     Column("sender", Text, nullable=False),
     Column("hash", String(32), nullable=False, unique=True),
     Index("ix_facts_patient_time", "patient_id", "time"),
+    # rows that could not be read are few, and looked for at every write
+    Index(
+        "ix_facts_unusable",
+        "patient_id",
+        sqlite_where=text("text = 'unusable'"),
+        postgresql_where=text("text = 'unusable'"),
+    ),
 )
 
 alerts = Table(

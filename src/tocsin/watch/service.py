@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -25,7 +26,7 @@ from tocsin.watch.clock import Clock, moment_of
 from tocsin.watch.events import Hub
 from tocsin.watch.journal import failed
 from tocsin.watch.live import Change, Memory
-from tocsin.watch.roles import Actor
+from tocsin.watch.roles import Actor, may
 from tocsin.watch.rows import board_of
 from tocsin.watch.schema import settings as settings_rows
 from tocsin.watch.standing import Standing
@@ -155,7 +156,7 @@ class Service:
     ) -> Receipt:
         """Take facts as `intake` reads bodies."""
         taken = intake.read(batches, lib=self.lib, now=self.clock.now())
-        taken.refused = sorted([*refused, *taken.refused], key=lambda each: each["row"] or 0)
+        taken.refused = sorted([*map(dict, refused), *taken.refused], key=lambda each: each["row"] or 0)
         self.hold_to(taken, actor)
         if not taken.rows and not taken.refused:
             return Receipt(0, 0)
@@ -164,9 +165,12 @@ class Service:
 
     def hold_to(self, taken: intake.Intake, actor: Actor) -> None:
         """A sender bound to one patient sends facts of that one: others are refused, one by one."""
+        if not may(actor, "attribution:write"):
+            self._no_word(taken)
         if actor.patient_id is None:
             return
-        rows, marks = [], set()
+        rows: list[dict[str, Any]] = []
+        marks: set[int] = set()
         for place, row in enumerate(taken.rows):
             if row["patient_id"] == actor.patient_id:
                 if place in taken.marks:
@@ -176,6 +180,17 @@ class Service:
                 why = "this token is for one patient, and the row is about another"
                 taken.refused.append({"row": row["row"], "why": why, "fix": "use that patient's token"})
         taken.rows, taken.marks = rows, marks
+
+    def _no_word(self, taken: intake.Intake) -> None:
+        """What only a clinician may say is refused from anybody else."""
+        said = [place for place, row in enumerate(taken.rows) if row["measure"] == "attribution"]
+        for place in said:
+            if place not in taken.marks:
+                why = "attribution is a clinician's word, and the sender's role does not include it"
+                fix = "send it with a physician's token"
+                taken.refused.append({"row": taken.rows[place]["row"], "why": why, "fix": fix})
+        taken.marks = {place - sum(gone < place for gone in said) for place in taken.marks - set(said)}
+        taken.rows = [row for place, row in enumerate(taken.rows) if place not in said]
 
     def catch_up(self) -> None:
         """Bring the machines up to the last fact stored, by whichever worker."""
@@ -233,7 +248,7 @@ class Service:
             if self.ending:
                 return
             part = [who for who in waiting[start : start + 100] if who not in self.memory.held]
-            self._patiently(lambda part=part: self._take_up(part))
+            self._patiently(partial(self._take_up, part))
             self.health.loading = max(0, len(waiting) - start - 100)
         with self.store.reading() as con:
             self.received = self.received or ledger.last_received(con)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
+from tocsin.definitions.alert import alert_rules
 from tocsin.guidance.answer import advise
 from tocsin.watch import alert_log, alerts, audit
 from tocsin.watch.board import Due, Waiting
@@ -23,7 +24,6 @@ from tocsin.watch.journal import failed
 from tocsin.watch.live import Change
 from tocsin.watch.pages_words import micros_of
 from tocsin.watch.roles import SYSTEM
-from tocsin.watch.standing import Standing
 
 if TYPE_CHECKING:
     from tocsin.watch.service import Service
@@ -53,11 +53,11 @@ class Sweep:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self.rules = alerts.usual(service.lib)
+        self.rules = alert_rules("ward-alerts", service.lib)
         self.digests: dict[str, Digest] = {}
         self.versions: dict[str, int] = {}
         self.wake = threading.Event()
-        self._changes: deque[Change] = deque()
+        self._changed: dict[str, None] = {}
         self._dirty: OrderedDict[str, None] = OrderedDict()
         self._kept: OrderedDict[str, tuple[int, int, dict[str, Any]]] = OrderedDict()
         self._lock = threading.Lock()
@@ -68,13 +68,13 @@ class Sweep:
             for who in persons:
                 self.versions[who] = self.versions.get(who, 0) + 1
                 self._dirty[who] = None
-            self._changes.extend(changes)
+            self._changed.update(dict.fromkeys(change.patient_id for change in changes))
         self.wake.set()
 
     def forget(self, who: str) -> None:
         """Drop a person."""
         with self._lock:
-            for held in (self.digests, self._dirty, self._kept):
+            for held in (self.digests, self._dirty, self._kept, self._changed):
                 held.pop(who, None)
 
     def run(self) -> None:
@@ -102,41 +102,24 @@ class Sweep:
             self.wake.set()
 
     def changed(self) -> None:
-        """Raise what changes of grades call for."""
+        """Judge everybody whose grade changed."""
         with self._lock:
-            changes = list(self._changes)
-            self._changes.clear()
-        proposals: list[alerts.Proposed] = []
-        touched: dict[str, Mapping[str, Standing]] = {}
-        for change in changes:
-            touched[change.patient_id] = change.after
-            for scale, after in change.after.items():
-                before = change.before.get(scale)
-                proposals += alerts.from_change(change.patient_id, before, after, self.rules)
-        if touched:
-            try:
-                self._raise(proposals, touched)
-            except BaseException:
-                with self._lock:  # the store is gone: nothing is forgotten
-                    self._changes.extendleft(reversed(changes))
-                raise
+            people = list(self._changed)
+            self._changed.clear()
+        try:
+            self._judge(dict.fromkeys(people))
+        except BaseException:
+            with self._lock:  # the store is gone: nothing is forgotten
+                self._changed.update(dict.fromkeys(people))
+            raise
 
     def look(self, who: str) -> None:
         """One person: advice, what the board shows of it, and its alerts."""
         answer = self.advice(who)
-        now = self.service.clock.now()
-        standing = self.service.standing(who)
         with self._lock:
             self._dirty.pop(who, None)
-        self.digests[who] = digest(answer, now)
-        proposals = [
-            found
-            for each in standing.values()
-            for found in alerts.from_change(who, each, each, self.rules, now=now)
-        ]
-        if answer:
-            proposals += alerts.from_advice(who, answer, now, self.rules)
-        self._raise(proposals, {who: standing}, answers={who: answer} if answer else {})
+        self.digests[who] = digest(answer, self.service.clock.now())
+        self._judge({who: answer})
 
     def advice(self, who: str, as_of: int | None = None) -> dict[str, Any]:
         """One answer of `advise`; the last one while nothing is new and its minute has not passed."""
@@ -172,31 +155,38 @@ class Sweep:
         late.sort(key=lambda who: seen[who].at if who in seen else 0)
         return list(dict.fromkeys([*dirty, *late]))[:most]
 
-    def _raise(
-        self,
-        proposals: Sequence[alerts.Proposed],
-        standing: Mapping[str, Mapping[str, Standing]],
-        answers: Mapping[str, Mapping[str, Any]] | None = None,
-    ) -> None:
-        """Store new alerts, close those whose reason has gone, and tell."""
-        service, now = self.service, self.service.clock.now()
+    def _judge(self, answers: Mapping[str, dict[str, Any] | None]) -> None:
+        """Raise what persons call for, close what no longer holds, and tell."""
+        service, now, shadow = self.service, self.service.clock.now(), self.service.settings.shadow
+        if not answers:
+            return
         with service.store.reading() as con:
-            idle = not proposals and not alert_log.any_open(con, list(standing))
-        if idle:
+            known = alert_log.known_of(con, list(answers), now, shadow=shadow)
+        new: list[alerts.Proposed] = []
+        gone: list[int] = []
+        whose: dict[str, None] = {}
+        for who, answer in answers.items():
+            held = service.memory.held.get(who)
+            standing, spans = (held.standing, held.spans) if held else ({}, {})
+            verdict = alerts.judge(who, standing, spans, answer, known[who], now, self.rules)
+            new += verdict.new
+            gone += verdict.gone
+            if verdict.gone:
+                whose[who] = None
+        if not new and not gone:
             return
         with service.store.writing() as con:
-            new = alert_log.raise_all(con, proposals, now, shadow=service.settings.shadow)
-            closed = alert_log.close_gone(con, now, standing, answers or {}, self.rules)
-            for row in new:
-                ref = service.people.of[row["patient_id"]].ref
+            raised = alert_log.raise_all(con, new, now, shadow=shadow)
+            alert_log.close(con, gone, now)
+            for row in raised:
                 detail = {"kind": row["kind"], "scale": row["scale"], "grade": row["grade"]}
+                ref = service.people.of[row["patient_id"]].ref
                 audit.note(con, service.clock, SYSTEM, "alert:raise", patient=ref, detail=detail)
-        for row in new:
+        for row in raised:
             ref = service.people.of[row["patient_id"]].ref
-            service.hub.publish("alert", {"ref": ref, "id": row["id"]}, shadow=bool(row["shadow"]))
-        for who in closed:
-            if who in service.people.of:
-                service.hub.publish("alert", {"ref": service.people.of[who].ref})
+            service.hub.publish("alert", {"ref": ref, "id": row["id"]}, shadow=shadow)
+        for who in whose:
+            service.hub.publish("alert", {"ref": service.people.of[who].ref}, shadow=shadow)
 
 
 def digest(answer: Mapping[str, Any], now: int) -> Digest:

@@ -18,6 +18,7 @@ from tocsin.definitions.schema import TocsinError
 from tocsin.watch import audit, ledger
 from tocsin.watch.intake import Intake
 from tocsin.watch.journal import failed
+from tocsin.watch.marks import lifted
 from tocsin.watch.roles import Actor
 from tocsin.watch.store import Store
 
@@ -136,10 +137,12 @@ class Writer:
             seen = ledger.known_hashes(con, [row["hash"] for job in group for row in job.intake.rows])
             for job in group:
                 facts, marks = self._fresh(job, seen)
-                rows = [*facts, *marks, *withdrawn(con, facts, seen)]
+                rows = [*facts, *marks]
                 if rows:
                     ledger.admit(con, (row["patient_id"] for row in rows), now)
                     ledger.append(con, rows, sender=job.actor.name, received=now)
+                    gone = lifted(con, (row["patient_id"] for row in rows))
+                    ledger.append(con, gone, sender=job.actor.name, received=now)
                 job.stored = len(facts)
                 if rows or job.intake.refused:
                     self._note(con, job, rows)
@@ -165,18 +168,3 @@ class Writer:
             "last": ledger.newest(con),
         }  # fmt: skip
         audit.note(con, self.store.clock, job.actor, "facts:add", patient=ref, detail=detail)
-
-
-def withdrawn(con: sa.Connection, facts: Sequence[Row], seen: set[str]) -> list[Row]:
-    """Withdrawals of the marks that stand where `facts` now say something readable."""
-    standing = ledger.marks_at(con, facts) if facts else {}
-    found: dict[str, Row] = {}
-    for row in facts:
-        mark = standing.get((row["patient_id"], row["measure"], row["time"]))
-        if mark is not None:
-            gone = ledger.withdrawal(row, mark)
-            found[gone["hash"]] = gone
-    seen |= ledger.known_hashes(con, list(found))
-    rows = [row for key, row in found.items() if key not in seen]
-    seen.update(found)
-    return rows

@@ -120,6 +120,10 @@ def upgrade() -> None:
         sa.UniqueConstraint("hash", name=op.f("uq_facts_hash")),
     )
     op.create_index("ix_facts_patient_time", "facts", ["patient_id", "time"], unique=False)
+    unusable = sa.text("text = 'unusable'")
+    op.create_index(
+        "ix_facts_unusable", "facts", ["patient_id"], sqlite_where=unusable, postgresql_where=unusable
+    )
     op.create_table(
         "invitations",
         sa.Column("hash", sa.String(length=64), nullable=False),

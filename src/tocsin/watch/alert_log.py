@@ -1,0 +1,203 @@
+"""Alerts in the store: raised once, acknowledged, dismissed with a reason, made quiet, closed, counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median, quantiles
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tocsin.definitions.load import Library
+from tocsin.definitions.schema import TocsinError
+from tocsin.plots.course import scale_name
+from tocsin.watch import audit
+from tocsin.watch.alerts import CLOCK, ESCALATED, GAP, RISE, TEST, Proposed, late_text, since_of
+from tocsin.watch.clock import Clock
+from tocsin.watch.ledger import chunks
+from tocsin.watch.patient_view import measured
+from tocsin.watch.roles import Actor
+from tocsin.watch.schema import alerts, patients
+
+#: How long a closed alert is remembered when the next is judged.
+LATELY = 24 * 3_600_000_000
+MINUTE = 60_000_000
+DAY = 24 * 3_600_000_000
+#: The longest that an alert may be made quiet.
+QUIET_AT_MOST = DAY
+
+Alert = dict[str, Any]
+
+
+class AlertError(TocsinError):
+    """Something that cannot be done to an alert."""
+
+
+def known_of(con: sa.Connection, people: Sequence[str], now: int, *, shadow: bool) -> dict[str, list[Alert]]:
+    """Alerts of some patients: open ones, and those closed lately."""
+    found: dict[str, list[Alert]] = {who: [] for who in people}
+    for part in chunks(list(people)):
+        query = sa.select(alerts).where(
+            alerts.c.patient_id.in_(part), alerts.c.shadow == shadow,
+            sa.or_(alerts.c.closed.is_(None), alerts.c.closed > now - LATELY),
+        )  # fmt: skip
+        for row in con.execute(query).mappings():
+            found[row["patient_id"]].append(dict(row))
+    return found
+
+
+def raise_all(con: sa.Connection, new: Iterable[Proposed], now: int, *, shadow: bool) -> list[Alert]:
+    """Store alerts; one whose key is stored already is not raised again. Returns those that are new."""
+    raised = []
+    insert = sqlite.insert if con.dialect.name == "sqlite" else postgresql.insert
+    for each in new:
+        row = {
+            "key": each.key + (" shadow" if shadow else ""), "patient_id": each.patient_id, "kind": each.kind,
+            "scale": each.scale, "grade": each.grade, "up_to": each.up_to, "before": each.before,
+            "what": each.what, "definition": each.definition, "role": each.role, "shadow": shadow,
+            "raised": now,
+        }  # fmt: skip
+        statement = (
+            insert(alerts).values(row).on_conflict_do_nothing(index_elements=["key"]).returning(alerts.c.id)
+        )
+        number = con.execute(statement).scalar()
+        if number is not None:
+            raised.append({**row, "id": int(number)})
+    return raised
+
+
+def close(con: sa.Connection, numbers: Sequence[int], now: int) -> None:
+    """Close alerts whose reason has gone."""
+    for part in chunks(list(numbers)):
+        con.execute(
+            alerts.update().where(alerts.c.id.in_(part), alerts.c.closed.is_(None)).values(closed=now)
+        )
+
+
+def open_alerts(
+    con: sa.Connection,
+    now: int,
+    *,
+    role: str | None = None,
+    shadow: bool = False,
+    patient_id: str | None = None,
+) -> list[Alert]:
+    """Alerts that are neither closed, dismissed nor quiet now, of patients who are watched; oldest first."""
+    query = (
+        sa.select(alerts)
+        .join(patients, patients.c.patient_id == alerts.c.patient_id)
+        .where(
+            alerts.c.closed.is_(None),
+            alerts.c.dismissed.is_(None),
+            patients.c.discharged.is_(None),
+            sa.or_(alerts.c.snoozed_until.is_(None), alerts.c.snoozed_until <= now),
+        )
+        .order_by(alerts.c.raised, alerts.c.id)
+    )
+    if role:
+        query = query.where(alerts.c.role == role)
+    if not shadow:
+        query = query.where(alerts.c.shadow.is_(False))
+    if patient_id is not None:
+        query = query.where(alerts.c.patient_id == patient_id)
+    return [dict(row) for row in con.execute(query).mappings()]
+
+
+def acknowledge(con: sa.Connection, clock: Clock, number: int, actor: Actor) -> None:
+    """Somebody has seen it and takes care; the first one counts."""
+    row, now = _row(con, number), clock.now()
+    if row.acknowledged is not None:
+        return
+    con.execute(
+        alerts.update()
+        .where(alerts.c.id == number)
+        .values(acknowledged=now, acknowledged_by=actor.name, snoozed_until=None)
+    )
+    _note(con, clock, actor, "alert:acknowledge", row)
+
+
+def dismiss(con: sa.Connection, clock: Clock, number: int, actor: Actor, reason: str) -> None:
+    """Not needed, and why. The reason stays with the alert, and is counted in the report."""
+    row, said = _row(con, number), " ".join(reason.split())
+    if not said or len(said) > 500:
+        raise AlertError("an alert is dismissed with a reason\n  fix: 1 to 500 characters")
+    con.execute(
+        alerts.update()
+        .where(alerts.c.id == number)
+        .values(dismissed=clock.now(), dismissed_by=actor.name, reason=said)
+    )
+    _note(con, clock, actor, "alert:dismiss", row)
+
+
+def snooze(con: sa.Connection, clock: Clock, number: int, actor: Actor, until: int) -> None:
+    """Quiet until a moment, at most a day ahead; then it is there again."""
+    row, now = _row(con, number), clock.now()
+    if not now < until <= now + QUIET_AT_MOST:
+        raise AlertError("an alert is made quiet until a moment of the next 24 hours")
+    con.execute(alerts.update().where(alerts.c.id == number).values(snoozed_until=until))
+    _note(con, clock, actor, "alert:snooze", row)
+
+
+def _row(con: sa.Connection, number: int) -> Any:
+    row = con.execute(sa.select(alerts).where(alerts.c.id == number)).first()
+    if row is None:
+        raise AlertError("there is no such alert")
+    return row
+
+
+def _note(con: sa.Connection, clock: Clock, actor: Actor, action: str, row: Any) -> None:
+    ref = con.execute(sa.select(patients.c.ref).where(patients.c.patient_id == row.patient_id)).scalar()
+    audit.note(con, clock, actor, action, patient=ref, detail={"alert": row.id, "kind": row.kind})
+
+
+def text_of(alert: Mapping[str, Any], lib: Library) -> str:
+    """An alert in one plain sentence; nobody's name is in it."""
+    scale = scale_name(lib, alert["scale"]) if alert["scale"] else ""
+    again = "nobody acknowledged: " if alert["what"] == ESCALATED else ""
+    match alert["kind"]:
+        case kind if kind == RISE:
+            return f"{again}{scale} grade {alert['grade']}, from {alert['before']}"
+        case kind if kind == GAP:
+            names = [measured(lib, name) for name in (alert["what"] or "").split()]
+            what = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            return f"{scale} up to grade {alert['up_to']} not ruled out: nobody measured {what}"
+        case kind if kind == CLOCK:
+            return f"time is up: {alert['what']}"
+        case kind if kind == TEST:
+            return late_text(alert["what"] or "", since_of(alert["key"]), alert["raised"])
+        case _:
+            return f"{again}{scale} grade {alert['grade']}, new"
+
+
+def report(con: sa.Connection, since: int, until: int, patient_days: float) -> dict[str, Any]:
+    """Alerts of a time: how many a patient-day by kind and scale, how soon they were acknowledged, how many
+    were dismissed and why; what was raised in shadow stands apart."""
+    query = sa.select(alerts).where(alerts.c.raised >= since, alerts.c.raised < until)
+    rows = [dict(row) for row in con.execute(query).mappings()]
+    shown = [row for row in rows if not row["shadow"]]
+    return {
+        "patient_days": round(patient_days, 2),
+        **_counted(shown, patient_days),
+        "acknowledged": _times(shown),
+        "dismissed": sum(row["dismissed"] is not None for row in shown),
+        "reasons": dict(Counter(row["reason"] for row in shown if row["reason"]).most_common(20)),
+        "shadow": _counted([row for row in rows if row["shadow"]], patient_days),
+    }
+
+
+def _counted(rows: Sequence[Alert], patient_days: float) -> dict[str, Any]:
+    kinds = Counter(f"{row['kind']} {row['scale'] or ''}".strip() for row in rows)
+    rate = len(rows) / patient_days if patient_days > 0 else None
+    return {"alerts": len(rows), "per_patient_day": rate, "kinds": dict(sorted(kinds.items()))}
+
+
+def _times(rows: Sequence[Alert]) -> dict[str, Any]:
+    waits = [
+        (row["acknowledged"] - row["raised"]) / MINUTE for row in rows if row["acknowledged"] is not None
+    ]
+    if not waits:
+        return {"count": 0, "median_minutes": None, "p90_minutes": None}
+    p90 = quantiles(waits, n=10, method="inclusive")[-1] if len(waits) > 1 else waits[0]
+    return {"count": len(waits), "median_minutes": median(waits), "p90_minutes": p90}

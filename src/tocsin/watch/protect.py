@@ -1,0 +1,230 @@
+"""What stands before every door: headers, limits on size, speed and number, forms only from our own pages."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import orjson
+from fastapi import FastAPI
+from starlette.requests import Request
+
+from tocsin.watch import auth
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+#: The largest body, and the largest form, in bytes.
+LARGEST, LARGEST_FORM = 20_000_000, 200_000
+#: Seconds within which a body has to begin, and the least bytes a second after.
+SLOW, LEAST = 10.0, 1_000
+#: Tries at a password in a quarter of an hour, by name and by address.
+TRIES, WINDOW = 10, 900.0
+#: Requests of one sender in ten seconds.
+REQUESTS, EVERY = 2_000, 10.0
+#: Senders that are counted.
+SENDERS = 20_000
+
+SAID = {
+    403: ("this form did not come from a page of this service", "reload the page and send it again"),
+    408: ("the body came too slowly", "send it again"),
+    413: ("the body is too large", "send it in parts"),
+    421: ("this service does not go by that name", "use the address that it printed when it started"),
+    429: ("too many requests", "wait a moment, then send it again"),
+}
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+class Counts:
+    """How often each sender came lately; bounded, so that counting costs no memory."""
+
+    def __init__(self, most: int, window: float) -> None:
+        self.most, self.window = most, window
+        self.seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def over(self, *names: str) -> bool:
+        """Count once for each name; whether one came too often."""
+        now, over = time.monotonic(), False
+        for name in names:
+            began, count = self.seen.pop(name, (now, 0))
+            if now - began >= self.window:
+                began, count = now, 0
+            self.seen[name] = (began, count + 1)
+            over = over or count + 1 > self.most
+        while len(self.seen) > SENDERS:
+            self.seen.popitem(last=False)
+        return over
+
+    def forget(self, *names: str) -> None:
+        """Begin anew for names."""
+        for name in names:
+            self.seen.pop(name, None)
+
+
+class RefusedError(Exception):
+    """A body that is too large or too slow."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+
+def install(app: FastAPI) -> None:
+    """Put the guard before every door of an application."""
+    app.state.tries = Counts(TRIES, WINDOW)
+    app.state.requests = Counts(REQUESTS, EVERY)
+    app.add_middleware(Guard, app=app)
+
+
+class Guard:
+    """The guard itself, around the application."""
+
+    def __init__(self, inner: Any, app: FastAPI) -> None:
+        self.inner, self.app = inner, app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self.inner(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        begun = False
+
+        async def dressed(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                message["headers"] = [*message.get("headers", ()), *self._headers(scope["path"])]
+            await send(message)
+
+        if not self._named(request):
+            await self._refuse(dressed, 421)
+            return
+        if self.app.state.requests.over(sender(request)):
+            await self._refuse(dressed, 429, [(b"retry-after", b"10")])
+            return
+        try:
+            body = await self._body(request, receive)
+            if not await self._ours(request, body):
+                await self._refuse(dressed, 403)
+                return
+            await self.inner(scope, replay(body, receive), dressed)
+        except RefusedError as refused:
+            if not begun:
+                await self._refuse(dressed, refused.status, [(b"connection", b"close")])
+
+    def _named(self, request: Request) -> bool:
+        """Whether the address asked for is one of ours: a page elsewhere may point its name at this one."""
+        hosts = self.app.state.hosts
+        return hosts is None or urlsplit(f"//{request.headers.get('host', '')}").hostname in hosts
+
+    def _headers(self, path: str) -> list[tuple[bytes, bytes]]:
+        found = dict(HEADERS)
+        found["cache-control"] = "public, max-age=300" if path.startswith("/static/") else "no-store"
+        if self.app.state.secure:
+            found["strict-transport-security"] = "max-age=31536000"
+        return [(name.encode(), value.encode()) for name, value in found.items()]
+
+    async def _refuse(self, send: Send, status: int, more: list[tuple[bytes, bytes]] | None = None) -> None:
+        why, fix = SAID[status]
+        body = orjson.dumps({"why": why, "fix": fix})
+        headers = [(b"content-type", b"application/json"), *(more or ())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _body(self, request: Request, receive: Receive) -> bytes | None:
+        """The whole body, within its limits; None where the method has none."""
+        if request.method in auth.SAFE:
+            return None
+        form = "form" in request.headers.get("content-type", "")
+        most = LARGEST_FORM if form or request.url.path != "/facts" else LARGEST
+        told = request.headers.get("content-length", "")
+        if told.isdigit() and int(told) > most:
+            raise RefusedError(413)
+        body, began = bytearray(), time.monotonic()
+        while True:
+            left = SLOW + len(body) / LEAST - (time.monotonic() - began)
+            try:
+                message = await asyncio.wait_for(receive(), max(left, 0.01))
+            except TimeoutError:
+                raise RefusedError(408) from None
+            if message["type"] != "http.request":
+                raise RefusedError(408)
+            body += message.get("body", b"")
+            if len(body) > most:
+                raise RefusedError(413)
+            if not message.get("more_body"):
+                return bytes(body)
+
+    async def _ours(self, request: Request, body: bytes | None) -> bool:
+        """Whether a request that changes something with a browser's session comes from our own page."""
+        if body is None or "authorization" in request.headers:
+            return True
+        if not same_origin(request):
+            return False
+        name = auth.SECURE_COOKIE if self.app.state.secure else auth.COOKIE
+        if name not in request.cookies or request.url.path in ("/sign-in", "/first-run"):
+            return True
+        try:
+            await auth.actor(request)
+        except Exception:
+            return True  # whoever it is has no session: the door itself says so
+        sent = request.headers.get("x-csrf-token") or field_of(request, body, "csrf")
+        return auth.same(sent, getattr(request.state, "csrf", None))
+
+
+def same_origin(request: Request) -> bool:
+    """Whether a browser says that the request comes from this service; programs say nothing."""
+    site = request.headers.get("sec-fetch-site")
+    if site not in (None, "same-origin", "none"):
+        return False
+    origin = request.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+
+
+def field_of(request: Request, body: bytes, name: str) -> str | None:
+    """One field of a plain form."""
+    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        return None
+    try:
+        return parse_qs(body.decode(), max_num_fields=500).get(name, [None])[0]
+    except ValueError:
+        return None
+
+
+def replay(body: bytes | None, receive: Receive) -> Receive:
+    """The body once more, for whoever reads it next."""
+    sent = body is None
+
+    async def again() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+def sender(request: Request) -> str:
+    """By what a sender is counted: its token or session, else its address; never kept in the clear."""
+    told = request.headers.get("authorization") or request.headers.get("cookie")
+    return auth.digest(told) if told else (request.client.host if request.client else "?")
