@@ -82,7 +82,8 @@ def judge(
             new += raised
             gone += ended
     if answer is not None:
-        wanted = [*_clocks(patient_id, answer, now, rules), *_tests(patient_id, answer, now, rules)]
+        ill = max(each.grade for each in standing.values())
+        wanted = [*_clocks(patient_id, answer, ill, now, rules), *_tests(patient_id, answer, ill, now, rules)]
         holding = {each.key for each in wanted}
         new += [each for each in wanted if not _raised(each.key, known)]
         gone += [
@@ -187,22 +188,21 @@ def _gap(
     ], []  # fmt: skip
 
 
-def _clocks(who: str, answer: Mapping[str, Any], now: int, rules: Rules) -> Iterator[Proposed]:
+def _clocks(who: str, answer: Mapping[str, Any], ill: int, now: int, rules: Rules) -> Iterator[Proposed]:
     """Clocks that ran out, those of one moment in one alert: guidelines say the same at the same time."""
     of: dict[int, dict[str, None]] = {}
     for clock in answer.get("clocks", ()):
         due = micros_of(clock["due"])
         if due is not None and now - rules.clock_within_hours * HOUR < due <= now:
             of.setdefault(due, {})[clock["then"]] = None
-    if any(each["grade"] for each in answer.get("grades", {}).values()):
+    if ill:
         for due, texts in sorted(of.items()):
             yield Proposed(f"{who} clock {due}", who, CLOCK, rules.clock_role, what="; ".join(texts)[:500])
 
 
-def _tests(who: str, answer: Mapping[str, Any], now: int, rules: Rules) -> Iterator[Proposed]:
+def _tests(who: str, answer: Mapping[str, Any], ill: int, now: int, rules: Rules) -> Iterator[Proposed]:
     """Tests late while somebody is ill, those due at one moment in one alert."""
-    grades = [each["grade"] for each in answer.get("grades", {}).values()]
-    if max(grades, default=0) < rules.test_while_grade:
+    if ill < rules.test_while_grade:
         return
     of: dict[int, list[str]] = {}
     for test in answer.get("tests_due", ()):

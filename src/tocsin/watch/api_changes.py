@@ -89,11 +89,13 @@ def _alerts(request: Request, actor: Actor) -> list[dict[str, Any]]:
     service = request.app.state.service
     with service.store.reading() as con:
         rows = seen_by(con, service, actor)
+    shown = ("id", "kind", "scale", "grade", "up_to", "before", "role", "shadow", "definition", "reason")
     times = ("raised", "acknowledged", "dismissed", "snoozed_until", "closed")
     return [
         {
-            **row,
-            **{name: moment_of(row[name]) for name in times if row.get(name) is not None},
+            "patient_id": row["patient_id"],
+            **{name: row[name] for name in shown},
+            **{name: None if row[name] is None else moment_of(row[name]) for name in times},
             "ref": service.store.ref_of(row["patient_id"]),
             "text": alert_log.text_of(row, service.lib),
         }

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from tocsin.definitions.dose import dose_rules
+from tocsin.definitions.guideline import guideline
+from tocsin.definitions.load import Library
 from tocsin.watch import audit
 from tocsin.watch.clock import Clock
 from tocsin.watch.roles import Actor
@@ -58,3 +61,12 @@ def withdraw(con: sa.Connection, clock: Clock, actor: Actor, definition: str) ->
     if count:
         audit.note(con, clock, actor, "definition:withdraw", detail={"definition": definition})
     return int(count)
+
+
+def approvable(lib: Library) -> dict[str, str]:
+    """Every definition whose approval is asked for, as answers name it, and its hash as it stands: scales
+    that grade, guidelines that advise, and the files of each drug's doses."""
+    found = {name: lib.scale(name).hash for name in lib.scales}
+    found.update({f"guidelines/{name}": guideline(name, lib).hash for name in lib.files("guidelines")})
+    found.update({f"doses/{rule.drug}": rule.hash for rule in dose_rules(lib).values()})
+    return found

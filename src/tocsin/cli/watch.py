@@ -1,0 +1,185 @@
+"""`tocsin watch`: the live service, its ward board and its doors."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tocsin.cli.options import say, zone_of
+from tocsin.definitions.load import library
+
+if TYPE_CHECKING:
+    from tocsin.watch.serve import Listen, Server
+    from tocsin.watch.service import Service
+    from tocsin.watch.store import Store
+
+STORE = "tocsin.db"
+DB_HELP = "The store: a SQLite file, or postgresql://USER@HOST/NAME."
+
+
+def seconds_of(_context: click.Context, _option: click.Parameter, value: str | None) -> float | None:
+    """`2s`, `10m`, `1h` as seconds."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", value)
+    if found is None:
+        raise click.BadParameter("a time is written 30s, 10m or 1h")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+@click.command("watch")
+@click.option("--db", metavar="URL", help=f"{DB_HELP} [default: {STORE}; a demonstration keeps nothing]")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8464, show_default=True, help="0 takes a free one."
+)
+@click.option(
+    "--tls-cert", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The certificate."
+)
+@click.option(
+    "--tls-key", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Its private key."
+)
+@click.option("--behind-proxy", is_flag=True, help="A proxy on this machine has TLS and names the sender.")
+@click.option(
+    "--oidc", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The site's own sign-in."
+)
+@click.option(
+    "--scale", "scales", multiple=True, metavar="ID", help="Scales to watch. [default: ASTCT CRS, ICANS]"
+)
+@click.option(
+    "--definitions", "folders", multiple=True, type=click.Path(path_type=Path), help="The site's shelves."
+)
+@click.option(
+    "--timezone", default="UTC", show_default=True, callback=zone_of, help="Whose clock the ward goes by."
+)
+@click.option("--demo", is_flag=True, help="A ward of simulated patients; says DEMO on every page.")
+@click.option(
+    "--speed", type=click.FloatRange(0, 3600), default=60.0, show_default=True, help="Of a demonstration."
+)
+@click.option("--for", "seconds", metavar="TIME", callback=seconds_of, help="End after 30s, 10m, 1h.")
+def watch_command(
+    db: str | None, host: str, port: int, tls_cert: Path | None, tls_key: Path | None, behind_proxy: bool,
+    oidc: Path | None, scales: tuple[str, ...], folders: tuple[Path, ...], timezone: str, demo: bool,
+    speed: float, seconds: float | None,
+) -> None:  # fmt: skip
+    """Watch a ward: facts come in, grades go out, people see who is getting worse, why, and what is due.
+
+    Listens on this machine alone; anything else is refused without TLS. On an empty store it prints a code
+    that makes the first account. Ends by Ctrl-C or SIGTERM; what it answered for is on the disk.
+
+    \b
+    Example:
+        tocsin watch --demo --port 0 --for 3s
+    """
+    from tocsin.watch.app import create_app
+    from tocsin.watch.oidc import Provider
+    from tocsin.watch.serve import Listen, Server, run
+    from tocsin.watch.service import SCALES, Service, Settings
+
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    lib = library(folders)
+    for name in scales:
+        lib.scale(name)
+    listen = Listen(host, port, tls_cert, tls_key, behind_proxy).checked()
+    provider = Provider.read(oidc) if oidc else None
+    with opened(db, demo, speed) as store:
+        settings = Settings(demo=demo, time_zone=None if timezone == "UTC" else timezone)
+        service = Service(store, lib=lib, scales=scales or SCALES, settings=settings)
+        code = secrets.token_urlsafe(9) if demo else None
+        app = create_app(service, secure=listen.secure, demo_code=code, oidc=provider, hosts=listen.hosts)
+        server = Server(app, service, listen)
+        server.ready = lambda: began(server, service, listen, code)
+        run(server, seconds=seconds)
+    say("ended; everything that was answered for is stored" if not demo else "ended")
+
+
+@contextmanager
+def opened(db: str | None, demo: bool, speed: float) -> Iterator[Store]:
+    """The store; a demonstration's lies in a folder that goes with it."""
+    from tocsin.watch.clock import Clock
+    from tocsin.watch.store import Store
+
+    with tempfile.TemporaryDirectory(prefix="tocsin-demo-") as folder:
+        clock = Clock(speed=speed) if demo else Clock()
+        where = db or (f"sqlite:///{folder}/demo.db" if demo else STORE)
+        store = Store.open(where, clock)
+        try:
+            check_kind(store, demo)
+            yield store
+        finally:
+            store.close()
+
+
+def check_kind(store: Store, demo: bool) -> None:
+    """A store of simulated patients is never opened as a ward of real ones, nor the other way round."""
+    import sqlalchemy as sa
+
+    from tocsin.watch.schema import facts
+    from tocsin.watch.schema import settings as kept
+    from tocsin.watch.store import StoreError
+
+    with store.writing() as con:
+        known = con.execute(sa.select(kept.c.value).where(kept.c.name == "demo")).scalar()
+        used = con.execute(sa.select(facts.c.seq).limit(1)).first() is not None
+        if (known is None and demo and used) or (known is not None and not demo):
+            raise StoreError(
+                f"this store {'holds simulated' if known else 'may hold real'} patients\n"
+                f"  why: {'a ward of' if known else 'a demonstration among'} them would be taken for real\n"
+                "  fix: give --db another file"
+            )
+        if known is None and demo:
+            con.execute(kept.insert().values(name="demo", value="1"))
+
+
+def began(server: Server, service: Service, listen: Listen, code: str | None) -> None:
+    """Say where it listens, and how to come in."""
+    address = listen.address(server.bound)
+    if code is not None:
+        say(f"A simulated ward, {service.clock.speed:g} times as fast as life. Nobody here is real.")
+        say(f"Open {address}/demo?code={code}")
+        feeder_of(service).start()
+    else:
+        say(f"Watching. Open {address}")
+        if invited := first_code(service):
+            say(f"No account yet: open {address}/first-run, and give the code within 30 minutes:")
+            click.echo(invited, err=True)
+    say("Ctrl-C ends it.")
+
+
+def feeder_of(service: Service) -> Any:
+    """What brings a demonstration's facts."""
+    from tocsin.watch import demo
+
+    def beds() -> Iterator[demo.Bed]:
+        from tocsin.cli.demo import examples_folder
+        from tocsin.definitions.schema import TocsinError
+
+        say("Simulating 18 patients (compiling takes half a minute, once)")
+        try:
+            yield from demo.simulated(service.lib)
+        except (ImportError, TocsinError) as error:
+            say(f"Nothing can be simulated here ({type(error).__name__}): the example patients come instead")
+            yield from demo.examples(examples_folder(), service.lib)
+
+    return demo.Feeder(service, beds())
+
+
+def first_code(service: Service) -> str | None:
+    """A code for the first account, where there is none."""
+    import sqlalchemy as sa
+
+    from tocsin.watch import auth
+    from tocsin.watch.schema import accounts
+
+    with service.store.writing() as con:
+        if con.execute(sa.select(accounts.c.name).limit(1)).first():
+            return None
+        return auth.invite(con, service.clock)

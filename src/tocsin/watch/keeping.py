@@ -1,0 +1,233 @@
+"""What is kept: copies of a store, and persons who are no longer to be in it.
+
+A backup is one file, the same from SQLite and from PostgreSQL: gzip of JSON lines, a first line that says
+what follows, every row, and a last line with the counts and a SHA-256 over all of it. It is restored only
+whole, only into an empty store, and only if the audit log in it holds.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+import sqlalchemy as sa
+
+from tocsin.definitions.schema import TocsinError
+from tocsin.watch import audit, people
+from tocsin.watch.migrate import newest
+from tocsin.watch.roles import Actor
+from tocsin.watch.schema import alerts, facts, metadata, patients, settings, tokens
+from tocsin.watch.store import Store
+
+FORMAT = "tocsin-backup-1"
+#: In an order in which a row never names one that comes later.
+NAMES = (
+    "settings", "patients", "facts", "alerts", "accounts", "sessions", "tokens", "invitations", "approvals",
+    "audit",
+)  # fmt: skip
+TABLES = {name: metadata.tables[name] for name in NAMES}
+#: Not carried: who is signed in, and what a new store says of itself.
+LEFT = ("sessions", "invitations")
+LOT = 2_000
+Tell = Callable[[str, int], None]
+
+
+class KeepingError(TocsinError):
+    """A backup or an erasure that cannot be done."""
+
+
+def backup(store: Store, path: Path, tell: Tell = lambda _name, _rows: None) -> dict[str, int]:
+    """Write everything a store held at one moment, while it is used; returns the rows of each table."""
+    counts: dict[str, int] = {}
+    with whole_file(path) as raw, gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=6) as out:
+        seal = hashlib.sha256()
+
+        def line(told: Mapping[str, Any] | list[Any]) -> None:
+            text = orjson.dumps(told) + b"\n"
+            seal.update(text)
+            out.write(text)
+
+        with store.reading() as con:
+            line({"format": FORMAT, "schema": newest(), "at": store.clock.now()})
+            for name, table in TABLES.items():
+                if name in LEFT:
+                    continue
+                line({"table": name, "columns": [str(column.name) for column in table.columns]})
+                counts[name] = 0
+                for row in con.execution_options(yield_per=LOT).execute(ordered(table)):
+                    line(list(row))
+                    counts[name] += 1
+                tell(name, counts[name])
+        out.write(orjson.dumps({"counts": counts, "sha256": seal.hexdigest()}) + b"\n")
+    return counts
+
+
+def ordered(table: sa.Table) -> sa.Select[Any]:
+    """All rows of a table, in an order that is the same everywhere; whom others were merged into first."""
+    query = sa.select(table)
+    if table is patients:
+        query = query.order_by(patients.c.merged_into.is_not(None))
+    return query.order_by(*table.primary_key.columns)
+
+
+def restore(path: Path, store: Store, tell: Tell = lambda _name, _rows: None) -> dict[str, int]:
+    """Fill an empty store from a backup, or leave it empty. Raises `KeepingError` with what is wrong."""
+    counts: dict[str, int] = {}
+    with store.writing() as con:
+        for table in (facts, patients, TABLES["audit"]):
+            if con.execute(sa.select(sa.func.count()).select_from(table)).scalar_one():
+                raise KeepingError(
+                    "this store is not empty\n  fix: give --db a new file or an empty database"
+                )
+        con.execute(settings.delete())
+        for name, rows in _lots(_lines(path)):
+            con.execute(metadata.tables[name].insert(), rows)
+            counts[name] = counts.get(name, 0) + len(rows)
+            tell(name, counts[name])
+        verdict = audit.verify(con)
+        if not verdict.whole:
+            raise KeepingError(
+                f"{path}: the audit log in it does not hold at entry {verdict.broken}: {verdict.why}"
+            )
+        if not store.sqlite:
+            for table in TABLES.values():
+                _numbers_on(con, table)
+    return counts
+
+
+def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every row with its table; the seal is checked at the end, before anything is kept."""
+    seal, name, columns = hashlib.sha256(), "", []
+    counts: dict[str, int] = {}
+    try:
+        with gzip.open(path, "rb") as source:
+            first = next(source, b"")
+            head = orjson.loads(first)
+            if not isinstance(head, dict) or head.get("format") != FORMAT:
+                raise KeepingError(f"{path}: no backup of this program")
+            if str(head.get("schema")) != newest():
+                raise KeepingError(
+                    f"{path}: written by another version (tables {head.get('schema')}, here {newest()})\n"
+                    "  fix: restore it with that version, then start this one on the store"
+                )
+            seal.update(first)
+            for text in source:
+                told = orjson.loads(text)
+                if isinstance(told, dict) and "sha256" in told:
+                    if told["sha256"] != seal.hexdigest() or told["counts"] != counts:
+                        raise KeepingError(f"{path}: it was changed after it was written")
+                    return
+                seal.update(text)
+                if isinstance(told, dict):
+                    name, columns = told["table"], told["columns"]
+                    counts[name] = 0
+                    continue
+                counts[name] += 1
+                yield name, dict(zip(columns, told, strict=True))
+    except (OSError, EOFError, ValueError, KeyError) as error:
+        raise KeepingError(f"{path}: cannot be read as a backup: {type(error).__name__}") from error
+    raise KeepingError(f"{path}: it breaks off: the last line is missing")
+
+
+def _lots(rows: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    name, lot = "", list[dict[str, Any]]()
+    for table, row in rows:
+        if lot and (table != name or len(lot) >= LOT):
+            yield name, lot
+            lot = []
+        name = table
+        lot.append(row)
+    if lot:
+        yield name, lot
+
+
+def _numbers_on(con: sa.Connection, table: sa.Table) -> None:
+    """Let PostgreSQL number new rows after those that were restored."""
+    column = table.autoincrement_column
+    if column is None or table is TABLES["audit"]:
+        return
+    last = con.execute(sa.select(sa.func.max(column))).scalar()
+    if last is not None:
+        sequence = sa.func.pg_get_serial_sequence(table.name, column.name)
+        con.execute(sa.select(sa.func.setval(sequence, last)))
+
+
+# --- persons who go --------------------------------------------------------------------------------------
+
+
+def erase(store: Store, actor: Actor, patient_id: str) -> dict[str, int]:
+    """Take a person out of the store: details, facts under every id of theirs, alerts and tokens.
+
+    The audit log knows only the `ref`, which now means nobody, and stays whole.
+    """
+    with store.writing() as con:
+        counts = _erase(con, store, actor, patient_id)
+        forget(con)
+        return counts
+
+
+def retain(store: Store, actor: Actor, discharged_before: int, tell: Tell = lambda _n, _r: None) -> int:
+    """Erase everybody discharged before a moment; returns how many persons that were."""
+    with store.writing() as con:
+        known = sa.select(patients.c.patient_id).where(
+            patients.c.discharged < discharged_before, patients.c.merged_into.is_(None)
+        )
+        names = list(con.execute(known).scalars())
+        for done, name in enumerate(names, 1):
+            _erase(con, store, actor, name)
+            tell("persons", done)
+        if names:
+            forget(con)
+    return len(names)
+
+
+def _erase(con: sa.Connection, store: Store, actor: Actor, patient_id: str) -> dict[str, int]:
+    row = con.execute(sa.select(patients).where(patients.c.patient_id == patient_id)).first()
+    if row is None:
+        raise KeepingError("nobody is known under this id\n  fix: the id that facts came under")
+    person = row.merged_into or patient_id
+    mine = sa.or_(patients.c.patient_id == person, patients.c.merged_into == person)
+    names = list(con.execute(sa.select(patients.c.patient_id).where(mine)).scalars())
+    refs = list(con.execute(sa.select(patients.c.ref).where(mine)).scalars())
+    counts = {
+        str(table.name): con.execute(table.delete().where(table.c.patient_id.in_(names))).rowcount
+        for table in (facts, alerts, tokens)
+    }
+    con.execute(patients.delete().where(patients.c.merged_into == person))
+    con.execute(patients.delete().where(patients.c.patient_id == person))
+    for ref in refs:
+        con.execute(settings.delete().where(settings.c.name == f"asked:{ref}"))
+        audit.note(con, store.clock, actor, "patient:erase", patient=ref, detail=counts)
+    return counts
+
+
+def forget(con: sa.Connection) -> None:
+    """Tell every running service to drop what it holds of those who are gone."""
+    known = con.execute(sa.select(settings.c.value).where(settings.c.name == people.FORGET)).scalar()
+    con.execute(settings.delete().where(settings.c.name == people.FORGET))
+    con.execute(settings.insert().values(name=people.FORGET, value=str(int(known or 0) + 1)))
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file that is there whole or not at all, readable by its owner alone; never over another one."""
+    if path.exists():
+        raise KeepingError(f"{path}: is there already\n  fix: give the backup a new name")
+    half = path.with_name(f".{path.name}.half")
+    try:
+        with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        half.rename(path)
+    except OSError as error:
+        raise KeepingError(f"{path}: cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            half.unlink()
