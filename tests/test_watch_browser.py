@@ -86,6 +86,7 @@ def sit_down(chromium: Any, ward: Ward) -> Iterator[Any]:
 def kept(nurse: Nurse, name: str) -> None:
     """Keep a picture for the docs where that was asked for."""
     if PICTURES:
+        nurse.page.evaluate("scrollTo(0, 0); document.activeElement.blur()")
         nurse.page.wait_for_timeout(300)
         DOCS.mkdir(exist_ok=True)
         nurse.page.screenshot(path=DOCS / f"{name}.png")

@@ -218,12 +218,19 @@ def listed(request: Request, actor: Actor, role: str, errors: dict[str, str] | N
             report = alert_log.report(con, now - 7 * DAY, now, patient_days(con, service, now))
     if reading:
         noted(request, actor, "alerts:read", None, role or "all")
+    rows.sort(key=weight)
     return {
         "alerts": [line(row, people, service) for row in rows], "report": report, "role": role,
         "roles": ROLES, "may_act": may(actor, "alerts:act"), "actor_reads": reading, "reasons": REASONS,
         "snoozes": SNOOZES, "errors": errors or {},
         "stamp_now": f"{moment_of(now).astimezone(known(request)['tz']):%H:%M:%S}",
     }  # fmt: skip
+
+
+def weight(row: dict[str, Any]) -> tuple[bool, int, int, int]:
+    """What nobody acknowledged first, then the highest grade, then the widest gap, then the oldest."""
+    grade, up_to = row["grade"] or 0, row["up_to"] or 0
+    return row["acknowledged"] is not None, -grade, grade - up_to, row["raised"]
 
 
 def line(row: dict[str, Any], people: dict[str, Any], service: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from tocsin.watch import auth as doors
 from tocsin.watch import pages_forms as forms
 from tocsin.watch import patient_view as view
-from tocsin.watch.board_pages import Writer, asked_of, line, seen_by, titles
+from tocsin.watch.board_pages import Writer, asked_of, line, seen_by, titles, weight
 from tocsin.watch.clock import moment_of
 from tocsin.watch.pages_advice import concealed, side_by_side
 from tocsin.watch.pages_look import known, page
@@ -89,7 +89,7 @@ def begun(request: Request, patient_id: str, actor: Actor, scale: str) -> dict[s
     return {
         "who": who, "scale": scale, "scales": titles(service), "asked": asked,
         "cards": view.cards(standing, service.lib), "tz": zone_of(request, who), "local": who.time_zone,
-        "alerts": [line(row, {}, service) for row in rows],
+        "alerts": [line(row, {}, service) for row in sorted(rows, key=weight)],
         "may_write": may(actor, "facts:write"), "may_act": may(actor, "alerts:act"),
         "may_judge": may(actor, "attribution:write"),
     }  # fmt: skip
