@@ -30,14 +30,17 @@ def days_of(_context: click.Context, _option: click.Parameter, value: str | None
 @click.option("--patient", metavar="ID", help="Hold it to one patient.")
 @click.option("--expires", metavar="TIME", callback=days_of, help="As 30d or 12h. [default: never]")
 @click.option("--name", default="", help="What it is for, to know it again.")
+@click.option("--invite", is_flag=True, help="With --role: a code that makes one person's account.")
 @click.option("--list", "listing", is_flag=True, help="List the tokens; their secrets are not kept.")
 @click.option("--revoke", metavar="ID", help="End a token at once.")
 @click.option("--rotate", metavar="ID", help="A new secret in place of a token.")
 def token_command(
-    db: str, role: str | None, patient: str | None, expires: float | None, name: str, listing: bool,
-    revoke: str | None, rotate: str | None,
+    db: str, role: str | None, patient: str | None, expires: float | None, name: str, invite: bool,
+    listing: bool, revoke: str | None, rotate: str | None,
 ) -> None:  # fmt: skip
     """Make a token for a program. It is printed alone on the last line, and cannot be shown again.
+
+    With --invite, it is a code instead: whoever gives it at /first-run within 30 minutes makes an account.
 
     Works while the service runs. The service takes it as `Authorization: Bearer TOKEN`.
 
@@ -50,10 +53,18 @@ def token_command(
 
     if [listing, bool(revoke), bool(rotate), bool(role)].count(True) != 1:
         raise click.UsageError("give one of --role, --list, --revoke, --rotate")
+    if invite and not role:
+        raise click.UsageError("--invite goes with --role: what the account may do")
     store = Store.open(db)
     try:
         if listing:
             _list(store)
+            return
+        if invite:
+            with store.writing() as con:
+                code = auth.invite(con, store.clock, str(role))
+            say("a code for one account; give it at /first-run within 30 minutes:")
+            click.echo(code)
             return
         with store.writing() as con:
             if revoke:

@@ -50,9 +50,9 @@ def note(
     detail: Detail | None = None,
 ) -> None:
     """Add an entry, in the caller's transaction; `patient` is a `ref`."""
-    seq, previous = last(con)
+    seq, previous = following(con)
     entry = {
-        "seq": seq + 1, "time": clock.now(), "actor": actor.name, "role": actor.role, "action": action,
+        "seq": seq, "time": clock.now(), "actor": actor.name, "role": actor.role, "action": action,
         "patient": patient, "detail": orjson.dumps(dict(detail or {}), option=orjson.OPT_SORT_KEYS).decode(),
         "previous": previous,
     }  # fmt: skip
@@ -61,6 +61,17 @@ def note(
     head = f"{entry['seq']}:{sealed}"
     if con.execute(settings.update().where(settings.c.name == HEAD).values(value=head)).rowcount == 0:
         con.execute(settings.insert().values(name=HEAD, value=head))
+
+
+def following(con: sa.Connection) -> tuple[int, str]:
+    """The number of the next entry, and the hash it follows: the noted head's, so that an end that was cut
+    off or added to behind our back stays a break in the chain, and is not healed by the next entry."""
+    seq, previous = last(con)
+    noted = con.execute(sa.select(settings.c.value).where(settings.c.name == HEAD)).scalar()
+    number, _, sealed = str(noted or "").partition(":")
+    if number.isdecimal() and len(number) < 19 and len(sealed) == len(NOTHING):
+        seq, previous = max(seq, int(number)), sealed
+    return seq + 1, previous
 
 
 def last(con: sa.Connection) -> tuple[int, str]:

@@ -84,9 +84,9 @@ def create_account(con: sa.Connection, clock: Clock, name: str, password: str, r
 
 def check_password(con: sa.Connection, name: str, password: str) -> str | None:
     """The role of the account, where the password is right; as long for a name that is not known."""
-    row = con.execute(
-        sa.select(accounts).where(accounts.c.name == name, accounts.c.disabled.is_(None))
-    ).first()
+    mine = sa.and_(accounts.c.name == name, accounts.c.disabled.is_(None))
+    # no account has a name that cannot be printed, and some stores refuse to be asked for one
+    row = con.execute(sa.select(accounts).where(mine)).first() if name.isprintable() else None
     kept = row.password if row is not None and row.password else _nobody
     try:
         _hasher.verify(kept, password[:1000])
@@ -173,7 +173,9 @@ def rotate_token(
     row = con.execute(sa.select(tokens).where(tokens.c.id == number, tokens.c.revoked.is_(None))).first()
     if row is None:
         return None
-    left = None if row.expires is None else max(0.0, (row.expires - clock.now()) / DAY)
+    if row.expires is not None and row.expires <= clock.now():
+        return None
+    left = None if row.expires is None else (row.expires - clock.now()) / DAY
     revoke_token(con, clock, number, actor)
     return create_token(
         con, clock, row.role, patient_id=row.patient_id, name=row.name, days=left, actor=actor

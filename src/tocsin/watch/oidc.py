@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ class Provider:
             (self.roles[name] for name in names if isinstance(name, str) and name in self.roles), None
         )
         name = claims.get(self.name_claim)
-        if role is None or not isinstance(name, str) or not name:
+        if role is None or not isinstance(name, str) or not name or not name.isprintable():
             return None
         patient = claims.get(self.patient_claim) if self.patient_claim else None
         if self.patient_claim and patient is not None and not isinstance(patient, str):
@@ -125,5 +126,16 @@ class Provider:
     def _text(self) -> bytes:
         if not self.keys.startswith("https://"):
             return Path(self.keys).read_bytes()
-        with urllib.request.urlopen(self.keys, timeout=5) as answer:  # only https gets here
+        opener = urllib.request.build_opener(Staying)  # only https gets here
+        with opener.open(self.keys, timeout=5) as answer:
             return bytes(answer.read(LARGEST))
+
+
+class Staying(urllib.request.HTTPRedirectHandler):
+    """Goes nowhere else: an answer may send on to an address that is not https."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Message, newurl: str
+    ) -> None:
+        """Never followed; the redirect itself is then the failure."""
+        return

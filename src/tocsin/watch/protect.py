@@ -10,10 +10,14 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
+import sqlalchemy as sa
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from tocsin.definitions.schema import TocsinError
 from tocsin.watch import auth
+from tocsin.watch.journal import failed
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -37,6 +41,8 @@ SAID = {
     413: ("the body is too large", "send it in parts"),
     421: ("this service does not go by that name", "use the address that it printed when it started"),
     429: ("too many requests", "wait a moment, then send it again"),
+    500: ("something failed here; it was logged", "report it, with the time"),
+    503: ("the store does not answer", "send it again in a moment"),
 }
 
 POLICY = (
@@ -73,6 +79,12 @@ class Counts:
         while len(self.seen) > SENDERS:
             self.seen.popitem(last=False)
         return over
+
+    def back(self, name: str) -> None:
+        """Take one count back: it was no attempt at anything."""
+        if name in self.seen:
+            began, count = self.seen[name]
+            self.seen[name] = (began, max(0, count - 1))
 
     def forget(self, *names: str) -> None:
         """Begin anew for names."""
@@ -130,11 +142,30 @@ class Guard:
         except RefusedError as refused:
             if not begun:
                 await self._refuse(dressed, refused.status, [(b"connection", b"close")])
+        except Exception as error:
+            if begun:
+                raise
+            await self._broken(request, error, dressed)
+
+    async def _broken(self, request: Request, error: Exception, send: Send) -> None:
+        """What nobody foresaw, said as the application says it, with the headers of every answer."""
+        told = self.app.exception_handlers.get(Exception)
+        if told is None:
+            failed("a request", error)
+            await self._refuse(send, 500)
+            return
+        answer = await told(request, error)  # type: ignore[misc]
+        await answer(request.scope, request.receive, send)
 
     def _named(self, request: Request) -> bool:
         """Whether the address asked for is one of ours: a page elsewhere may point its name at this one."""
         hosts = self.app.state.hosts
-        return hosts is None or urlsplit(f"//{request.headers.get('host', '')}").hostname in hosts
+        if hosts is None:
+            return True
+        try:
+            return urlsplit(f"//{request.headers.get('host', '')}").hostname in hosts
+        except ValueError:
+            return False
 
     def _headers(self, path: str) -> list[tuple[bytes, bytes]]:
         found = dict(HEADERS)
@@ -155,7 +186,8 @@ class Guard:
         if request.method in auth.SAFE:
             return None
         form = "form" in request.headers.get("content-type", "")
-        most = LARGEST_FORM if form or request.url.path != "/facts" else LARGEST
+        large = not form and request.url.path == "/facts" and await self._known(request)
+        most = LARGEST if large else LARGEST_FORM
         told = request.headers.get("content-length", "")
         if told.isdigit() and int(told) > most:
             raise RefusedError(413)
@@ -174,19 +206,28 @@ class Guard:
             if not message.get("more_body"):
                 return bytes(body)
 
+    async def _known(self, request: Request) -> bool:
+        """Whether somebody we know asks: a large body of anybody else is not even read."""
+        try:
+            await auth.actor(request)
+        except HTTPException:
+            return False  # the door itself says so
+        except (sa.exc.SQLAlchemyError, TocsinError) as error:
+            failed("asking the store", error)
+            raise RefusedError(503) from None
+        return True
+
     async def _ours(self, request: Request, body: bytes | None) -> bool:
         """Whether a request that changes something with a browser's session comes from our own page."""
-        if body is None or "authorization" in request.headers:
+        if body is None or request.headers.get("authorization", "").strip():
             return True
         if not same_origin(request):
             return False
         name = auth.SECURE_COOKIE if self.app.state.secure else auth.COOKIE
         if name not in request.cookies or request.url.path in ("/sign-in", "/first-run"):
             return True
-        try:
-            await auth.actor(request)
-        except Exception:
-            return True  # whoever it is has no session: the door itself says so
+        if not await self._known(request):
+            return True  # whoever it is has no session
         sent = request.headers.get("x-csrf-token") or field_of(request, body, "csrf")
         return auth.same(sent, getattr(request.state, "csrf", None))
 
@@ -197,7 +238,10 @@ def same_origin(request: Request) -> bool:
     if site not in (None, "same-origin", "none"):
         return False
     origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    try:
+        return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    except ValueError:
+        return False
 
 
 def field_of(request: Request, body: bytes, name: str) -> str | None:

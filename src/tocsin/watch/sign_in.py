@@ -40,8 +40,12 @@ def sign_in(
     if role is None:
         return page(request, "sign-in.html", status=401, error=WRONG, next=local(to))
     request.app.state.tries.forget(counted[0])
+    request.app.state.tries.back(counted[1])  # many who sign in may share an address
+    before = request.cookies.get(auth.cookie_of(request.app.state.secure)["key"])
     with service.store.writing() as con:
         auth.renew_hash(con, name, password)
+        if before:
+            auth.end_session(con, before)
         session = auth.begin_session(con, service.clock, name)
         audit.note(con, service.clock, Actor(name, role), "session:begin")
     return entered(request, session, local(to))
