@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,18 @@ def postgres_url() -> str:
     if not url:
         pytest.skip("TOCSIN_TEST_POSTGRES is not set: it names a PostgreSQL that tests may write to")
     return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty store of the live service, on each kind of database."""
+    from watched import fresh_postgres
+
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'ward.db'}"
+        return
+    with fresh_postgres(request.getfixturevalue("postgres_url")) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Live = batch: facts in any order, sent twice, corrected, with restarts in between, give what the file gives."""
+"""Live = batch: facts in any order, sent twice, corrected, with restarts in between, give the same grades."""
 
 from __future__ import annotations
 

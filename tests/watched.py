@@ -6,10 +6,8 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
 
 from tocsin.definitions.load import library
@@ -50,16 +48,6 @@ def fresh_postgres(url: str) -> Iterator[str]:
         with engine.connect() as con:
             con.execute(sa.text(f"drop database {name} with (force)"))
         engine.dispose()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty store on each kind of database."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'ward.db'}"
-        return
-    with fresh_postgres(request.getfixturevalue("postgres_url")) as url:
-        yield url
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,13 +20,18 @@ DAY = 86_400_000_000
 
 
 @contextmanager
-def opened(db: str) -> Iterator[Store]:
-    """The store, closed afterwards."""
-    from tocsin.watch.store import Store
+def opened(db: str, *, new: bool = False) -> Iterator[Store]:
+    """The store, closed afterwards; one that is not there is made only where a `new` one is wanted."""
+    import sqlalchemy as sa
 
-    store = Store.open(db)
+    from tocsin.watch.keeping import existing
+    from tocsin.watch.store import Store, unusable, url_of
+
+    store = Store.open(db) if new else existing(db)
     try:
         yield store
+    except sa.exc.DBAPIError as error:  # a full disk, a server that went away: nothing was half done
+        raise unusable(url_of(db), error) from error
     finally:
         store.close()
 
@@ -37,15 +42,17 @@ def opened(db: str) -> Iterator[Store]:
 def backup_command(out: Path, db: str) -> None:
     """Copy a store into one file, while it is used. The file holds patients' data: keep it as safe.
 
+    Who is signed in is not carried; accounts, tokens and the audit log are.
+
     \b
     Example:
-        tocsin backup ward.backup --db ward.db
+        tocsin audit verify --db ward.db && tocsin backup ward.backup --db ward.db
     """
     from tocsin.watch.keeping import backup
 
     with opened(db) as store:
         counts = backup(store, out, lambda name, rows: say(f"  {name}: {rows}"))
-    say(f"{sum(counts.values())} rows in {out}")
+    click.echo(f"{sum(counts.values())} rows in {out}")
 
 
 @click.command("restore")
@@ -56,39 +63,53 @@ def restore_command(source: Path, db: str) -> None:
 
     \b
     Example:
-        tocsin restore ward.backup --db new.db
+        tocsin audit verify --db a.db && tocsin backup a.gz --db a.db && tocsin restore a.gz --db b.db
     """
     from tocsin.watch.keeping import restore
 
-    with opened(db) as store:
+    with opened(db, new=True) as store:
         counts = restore(source, store)
-    say(f"{sum(counts.values())} rows restored; the audit log holds")
+    click.echo(f"{sum(counts.values())} rows restored; the audit log holds")
 
 
 @click.command("erase")
 @click.option("--db", metavar="URL", default=STORE, show_default=True, help=DB_HELP)
 @click.option("--patient", required=True, metavar="ID", help="The id that the person's facts came under.")
 @click.option("--by", required=True, metavar="NAME", help="Who decided it, for the audit log.")
+@click.option("--dry-run", is_flag=True, help="Say what would go; erase nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def erase_command(db: str, patient: str, by: str, yes: bool) -> None:
+def erase_command(db: str, patient: str, by: str, dry_run: bool, yes: bool) -> None:
     """Take one person out of a store for good. The audit log stays whole: it knew only a random name.
 
-    Works while the service runs. Backups made before still hold the person.
+    Works while the service runs. Stop whoever sends facts of this person first: new facts make a new
+    record. Backups made before still hold the person.
 
     \b
     Example:
-        tocsin erase --db ward.db --patient p1 --by "Data protection officer" --yes
+        tocsin audit verify --db ward.db && tocsin erase --db ward.db --patient p1 --by "A. Name" --dry-run
     """
-    from tocsin.watch.keeping import erase
+    from tocsin.watch import keeping
     from tocsin.watch.roles import Actor
 
-    if not yes:
-        click.confirm(
-            "Every fact of this person goes, and cannot be brought back. Erase?", abort=True, err=True
-        )
     with opened(db) as store:
-        counts = erase(store, Actor(by[:60], "admin", kind="cli"), patient)
-    say(f"erased: {counts['facts']} facts, {counts['alerts']} alerts, {counts['tokens']} tokens")
+        try:
+            counts = keeping.held(store, patient)
+        except keeping.KeepingError as error:
+            if not dry_run:
+                raise
+            click.echo(f"nothing would go: {str(error).splitlines()[0]}")
+            return
+        if dry_run:
+            click.echo(f"would go: {_said(counts)}")
+            return
+        if not yes:
+            told = f"{_said(counts)} of this person go, and cannot be brought back. Erase?"
+            click.confirm(told, abort=True, err=True)
+        click.echo(f"erased: {_said(keeping.erase(store, Actor(by[:60], 'admin', kind='cli'), patient))}")
+
+
+def _said(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
 @click.command("retain")
@@ -104,7 +125,7 @@ def retain_command(db: str, days: float, by: str, yes: bool) -> None:
 
     \b
     Example:
-        tocsin retain --db ward.db --discharged-before 365d --by "Data protection officer" --yes
+        tocsin audit verify --db ward.db && tocsin retain --db ward.db --discharged-before 365d --by "A. Name" --yes
     """
     from tocsin.watch.keeping import retain
     from tocsin.watch.roles import Actor
@@ -115,4 +136,4 @@ def retain_command(db: str, days: float, by: str, yes: bool) -> None:
         )
     with opened(db) as store:
         count = retain(store, Actor(by[:60], "admin", kind="cli"), store.clock.now() - round(days * DAY))
-    say(f"erased {count} persons")
+    click.echo(f"erased {count} persons")

@@ -310,9 +310,9 @@ def _numbered(row: int, length: int, bad: list[tuple[int, str]], told: int) -> t
 def _mixed(values: list[Any]) -> pa.Array:
     """A column of JSON values: numbers if all are, else as texts."""
     try:
-        if not any(isinstance(value, bool) for value in values):
+        if not any(isinstance(value, bool | list | dict) for value in values):
             return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
         pass
     return pa.array([None if value is None else str(value) for value in values], pa.string())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -74,7 +73,7 @@ def shown(request: Request, actor: Actor, scale: str, ward: str, role: str, q: s
     service = request.app.state.service
     scale = scale if scale in service.scales else service.scales[0]
     role = role if role in ROLES else ""
-    board: Board = service.board(scale, ward=ward or None)
+    board: Board = service.board(scale, ward=ward or None, q=q)
     noted(request, actor, "ward:read", None, ward or "all")
     with service.store.reading() as con:
         mine = frozenset(each["id"] for each in seen_by(con, service, actor, role))
@@ -82,24 +81,13 @@ def shown(request: Request, actor: Actor, scale: str, ward: str, role: str, q: s
     tz = known(request)["tz"]
     query = "&".join(f"{name}={value}" for name, value in request.query_params.items() if value)
     return {
-        "board": board if not q else found(board, q), "mine": mine, "asked": asked, "q": q, "ward": ward,
+        "board": board, "mine": mine, "asked": asked, "q": q, "ward": ward,
         "role": role, "roles": ROLES, "scales": titles(service),
         "may_act": may(actor, "alerts:act"), "may_ask": may(actor, "facts:write"),
         "clock_text": f"{moment_of(board.now).astimezone(tz):%H:%M:%S}",
         "as_of_text": f"{moment_of(board.as_of).astimezone(tz):%H:%M:%S}" if board.as_of else "never",
         "back": f"/?{query}" if query else "/",
     }  # fmt: skip
-
-
-def found(board: Board, q: str) -> Board:
-    """The rows whose bed, name or therapy has every word asked for."""
-    asked = q.lower().split()
-    kept = [
-        row
-        for row in board.rows
-        if all(word in f"bed {row.bed} {row.name} {row.therapy}".lower() for word in asked)
-    ]
-    return replace(board, rows=tuple(kept))
 
 
 def titles(service: Any) -> list[tuple[str, str]]:

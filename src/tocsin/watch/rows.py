@@ -39,11 +39,11 @@ GROUPS = {
 RISES = ("rise", "new-grade")
 
 
-def board_of(service: Service, scale: str, ward: str | None = None) -> Board:
+def board_of(service: Service, scale: str, ward: str | None = None, q: str = "") -> Board:
     """Everybody watched, in the order in which people look."""
     now = service.clock.now()
     everybody = service.people.watched()
-    here = [each for each in everybody if not ward or each.ward == ward]
+    here = [each for each in everybody if (not ward or each.ward == ward) and _found(service, each, q)]
     with service.store.reading() as con:
         open_now = alert_log.open_alerts(con, now, shadow=True)
     told: dict[str, list[Mapping[str, Any]]] = {}
@@ -60,6 +60,16 @@ def board_of(service: Service, scale: str, ward: str | None = None) -> Board:
         sum(row.state in ("unmeasured", "lapsed") for row in rows),
         tuple(sorted({each.ward for each in everybody if each.ward})), len(here) - len(rows),
     )  # fmt: skip
+
+
+def _found(service: Service, who: Patient, q: str) -> bool:
+    """Whether every word asked for is in bed, name as shown, record number or therapy."""
+    if not q:
+        return True
+    held = service.memory.held.get(who.patient_id)
+    therapy = latest_dose(held.newest, 0, service.lib)[0] if held else ""
+    told = f"bed {who.bed or ''} {initials(who)} {who.record_number or ''} {therapy}".lower()
+    return all(word in told for word in q.lower().split())
 
 
 def _first(
@@ -242,9 +252,10 @@ def from_onset(newest: Newest, now: int, lib: Library) -> float:
 
 
 def _order(row: Row, service: Service) -> tuple[bool, int, int, float, str]:
-    """Unacknowledged rises, the highest grade proven and not ruled out since, the widest gap, then whoever
-    is nearest the usual onset of the therapy."""
+    """Unacknowledged rises and lapses, the highest grade proven and not ruled out since, the widest gap,
+    then whoever is nearest the usual onset of the therapy."""
     risen = any(each.kind in RISES and not each.acknowledged for each in row.alerts)
+    pressing = risen or row.state == "lapsed"
     held = service.memory.held.get(row.patient_id)
     near = from_onset(held.newest, service.clock.now(), service.lib) if held else math.inf
-    return not risen, -max(row.grade, row.proven), row.grade - row.up_to, near, row.bed.zfill(8)
+    return not pressing, -max(row.grade, row.proven), row.grade - row.up_to, near, row.bed.zfill(8)

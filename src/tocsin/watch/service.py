@@ -370,9 +370,9 @@ class Service:
         held = self.memory.held.get(self.people.person(patient_id))
         return held.standing if held else {}
 
-    def board(self, scale: str, *, ward: str | None = None) -> Board:
-        """The ward under one scale."""
-        return board_of(self, scale, ward)
+    def board(self, scale: str, *, ward: str | None = None, q: str = "") -> Board:
+        """The ward under one scale; with `q`, whoever these words find."""
+        return board_of(self, scale, ward, q)
 
     # --- patients -----------------------------------------------------------------------------------------
 
