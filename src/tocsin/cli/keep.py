@@ -125,7 +125,7 @@ def retain_command(db: str, days: float, by: str, yes: bool) -> None:
 
     \b
     Example:
-        tocsin audit verify --db ward.db && tocsin retain --db ward.db --discharged-before 365d --by "A. Name" --yes
+        tocsin audit verify --db a.db && tocsin retain --db a.db --discharged-before 365d --by "A. Name" --yes
     """
     from tocsin.watch.keeping import retain
     from tocsin.watch.roles import Actor
