@@ -1,5 +1,5 @@
 # Two commands, each complete on a machine that has only Python 3.11 or newer:
-#   make demo   grades the example patients and draws them
+#   make demo   grades the example patients and draws them, then opens a simulated ward; Ctrl-C ends it
 #   make test   everything that has to hold before a change lands
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -14,6 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 demo: $(VENV)/.installed
 	@$(BIN)/tocsin demo --out demo-output
+	@$(BIN)/tocsin watch --demo || test $$? = 130
 
 test: lint types arrows docs check-tests
 

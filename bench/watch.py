@@ -40,15 +40,15 @@ class Served:
 
     def __init__(self, db: str, *more: str) -> None:
         self.process = subprocess.Popen(
-            [TOCSIN, "watch", "--db", db, "--port", "0", *more], stderr=subprocess.PIPE, text=True
+            [TOCSIN, "watch", "--db", db, "--port", "0", *more], stdout=subprocess.PIPE, text=True
         )
-        assert self.process.stderr
+        assert self.process.stdout
         self.port, self.code = 0, ""
-        for line in self.process.stderr:
+        for line in self.process.stdout:
             if found := re.search(r"http://127\.0\.0\.1:(\d+)(?:/demo\?code=(\S+))?", line):
                 self.port, self.code = int(found[1]), found[2] or ""
                 break
-        self.drain = threading.Thread(target=self.process.stderr.read, daemon=True)
+        self.drain = threading.Thread(target=self.process.stdout.read, daemon=True)
         self.drain.start()
 
     def memory(self) -> float:

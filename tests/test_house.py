@@ -122,12 +122,16 @@ def test_modules_are_one_idea_with_a_name_that_says_it(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_opens_a_network_connection(path):
-    """Patient data stays on the machine: no module here imports a network client or server."""
+    """Patient data stays on the machine: nothing but the live service's own door listens, and nothing asks
+    elsewhere but for the keys of the site's sign-in."""
+    if path.relative_to(ROOT / "src" / "tocsin").as_posix() in ("watch/serve.py", "watch/oidc.py"):
+        return
     banned = {"socket", "http", "urllib", "requests", "httpx", "aiohttp", "ftplib", "smtplib"}
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
-        assert not banned & {name.partition(".")[0] for name in names}
+        # what only takes addresses apart opens nothing
+        assert not banned & {name.partition(".")[0] for name in names if name != "urllib.parse"}
 
 
 def test_nothing_speaks_of_one_machine():

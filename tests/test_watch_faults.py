@@ -34,18 +34,18 @@ class Process:
 
     def __init__(self, db: str, *more: str) -> None:
         self.child = subprocess.Popen(
-            [TOCSIN, "watch", "--db", db, "--port", "0", *more], stderr=subprocess.PIPE, text=True
+            [TOCSIN, "watch", "--db", db, "--port", "0", *more], stdout=subprocess.PIPE, text=True
         )
-        assert self.child.stderr
+        assert self.child.stdout
         self.said = []
-        for line in self.child.stderr:
+        for line in self.child.stdout:
             self.said.append(line)
             if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
                 self.port = int(found[1])
                 break
         else:
             raise AssertionError("".join(self.said))
-        threading.Thread(target=self.child.stderr.read, daemon=True).start()
+        threading.Thread(target=self.child.stdout.read, daemon=True).start()
 
     def end(self, number: int) -> int:
         """Send a signal; returns how the program ended."""

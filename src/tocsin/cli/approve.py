@@ -75,7 +75,7 @@ def approve_command(
                 count = sum(approvals.withdraw(con, store.clock, actor, name) for name in names)
             else:
                 count = approvals.approve(con, store.clock, actor, wanted, by[:120])
-        say(f"{count} {'withdrawn' if withdraw else 'approved'}, {len(wanted) - count} as they were")
+        click.echo(f"{count} {'withdrawn' if withdraw else 'approved'}, {len(wanted) - count} as they were")
     finally:
         store.close()
 

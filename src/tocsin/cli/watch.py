@@ -144,10 +144,10 @@ def began(server: Server, service: Service, listen: Listen, code: str | None) ->
     address = listen.address(server.bound)
     if code is not None:
         say(f"A simulated ward, {service.clock.speed:g} times as fast as life. Nobody here is real.")
-        say(f"Open {address}/demo?code={code}")
+        click.echo(f"Open {address}/demo?code={code}")
         feeder_of(service).start()
     else:
-        say(f"Watching. Open {address}")
+        click.echo(f"Watching. Open {address}")
         if invited := first_code(service):
             say(f"No account yet: open {address}/first-run, and give the code within 30 minutes:")
             click.echo(invited, err=True)

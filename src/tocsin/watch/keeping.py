@@ -169,6 +169,8 @@ def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     continue
                 counts[name] += 1
                 yield name, dict(zip(columns, told, strict=True))
+    except KeepingError:
+        raise  # it is a ValueError too, and says more than the next line would
     except (OSError, EOFError, ValueError, KeyError, zlib.error) as error:
         raise KeepingError(f"{path}: cannot be read as a backup: {type(error).__name__}") from error
     raise KeepingError(f"{path}: it breaks off: the last line is missing")

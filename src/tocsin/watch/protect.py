@@ -86,12 +86,6 @@ class Counts:
             began, count = self.seen[name]
             self.seen[name] = (began, max(0, count - 1))
 
-    def reached(self, *names: str) -> bool:
-        """Whether one of the names has come as often as it may; not counted."""
-        now = time.monotonic()
-        known = [self.seen[name] for name in names if name in self.seen]
-        return any(count >= self.most and now - began < self.window for began, count in known)
-
     def forget(self, *names: str) -> None:
         """Begin anew for names."""
         for name in names:

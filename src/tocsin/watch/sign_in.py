@@ -33,15 +33,15 @@ def sign_in(
     """Check name and password; as long and as silent for a name that is not known."""
     service, name = request.app.state.service, name.strip()[:200]
     counted = (f"name {auth.digest(name)}", f"from {request.client.host if request.client else '?'}")
-    if request.app.state.tries.reached(*counted):
+    # counted before it is known: guesses sent at once must not all pass before the first one is counted
+    if request.app.state.tries.over(*counted):
         return page(request, "sign-in.html", status=429, error=TIRED, next=local(to))
     with service.store.reading() as con:
         role = auth.check_password(con, name, password)
     if role is None:
-        request.app.state.tries.over(*counted)
         return page(request, "sign-in.html", status=401, error=WRONG, next=local(to))
     request.app.state.tries.forget(counted[0])
-    request.app.state.tries.back(counted[1])  # many who sign in may share an address
+    request.app.state.tries.back(counted[1])  # only wrong passwords count: many may share an address
     before = request.cookies.get(auth.cookie_of(request.app.state.secure)["key"])
     with service.store.writing() as con:
         auth.renew_hash(con, name, password)
