@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
@@ -103,6 +104,12 @@ def test_many_may_sign_in_from_one_address(client):
     for _ in range(protect.TRIES + 3):
         client.cookies.clear()
         assert sign_in(client).status_code == 303
+
+
+def test_guesses_sent_at_once_are_counted_one_by_one(client):
+    with ThreadPoolExecutor(20) as pool:
+        said = [*pool.map(lambda number: sign_in(client, password=f"guess {number}").status_code, range(30))]
+    assert said.count(401) <= protect.TRIES
 
 
 def test_names_are_not_tried_one_after_the_other_from_one_address(client):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -36,6 +37,7 @@ REQUESTS, EVERY = 2_000, 10.0
 SENDERS = 20_000
 
 SAID = {
+    400: ("the address holds a character that no address here has", "check the address"),
     403: ("this form did not come from a page of this service", "reload the page and send it again"),
     408: ("the body came too slowly", "send it again"),
     413: ("the body is too large", "send it in parts"),
@@ -66,30 +68,34 @@ class Counts:
     def __init__(self, most: int, window: float) -> None:
         self.most, self.window = most, window
         self.seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def over(self, *names: str) -> bool:
         """Count once for each name; whether one came too often."""
         now, over = time.monotonic(), False
-        for name in names:
-            began, count = self.seen.pop(name, (now, 0))
-            if now - began >= self.window:
-                began, count = now, 0
-            self.seen[name] = (began, count + 1)
-            over = over or count + 1 > self.most
-        while len(self.seen) > SENDERS:
-            self.seen.popitem(last=False)
+        with self._lock:
+            for name in names:
+                began, count = self.seen.pop(name, (now, 0))
+                if now - began >= self.window:
+                    began, count = now, 0
+                self.seen[name] = (began, count + 1)
+                over = over or count + 1 > self.most
+            while len(self.seen) > SENDERS:
+                self.seen.popitem(last=False)
         return over
 
     def back(self, name: str) -> None:
         """Take one count back: it was no attempt at anything."""
-        if name in self.seen:
-            began, count = self.seen[name]
-            self.seen[name] = (began, max(0, count - 1))
+        with self._lock:
+            if name in self.seen:
+                began, count = self.seen[name]
+                self.seen[name] = (began, max(0, count - 1))
 
     def forget(self, *names: str) -> None:
         """Begin anew for names."""
-        for name in names:
-            self.seen.pop(name, None)
+        with self._lock:
+            for name in names:
+                self.seen.pop(name, None)
 
 
 class RefusedError(Exception):
@@ -127,6 +133,9 @@ class Guard:
                 message["headers"] = [*message.get("headers", ()), *self._headers(scope["path"])]
             await send(message)
 
+        if "\x00" in scope["path"] or b"%00" in scope.get("query_string", b""):
+            await self._refuse(dressed, 400)  # nothing is called so, and some databases fail when asked
+            return
         if not self._named(request):
             await self._refuse(dressed, 421)
             return
@@ -144,7 +153,9 @@ class Guard:
                 await self._refuse(dressed, refused.status, [(b"connection", b"close")])
         except Exception as error:
             if begun:
-                raise
+                # further out the server would log it whole, with a message that may quote a patient
+                failed("an answer under way", error)
+                return
             await self._broken(request, error, dressed)
 
     async def _broken(self, request: Request, error: Exception, send: Send) -> None:
@@ -189,7 +200,7 @@ class Guard:
         large = not form and request.url.path == "/facts" and await self._known(request)
         most = LARGEST if large else LARGEST_FORM
         told = request.headers.get("content-length", "")
-        if told.isdigit() and int(told) > most:
+        if told.isascii() and told.isdigit() and (len(told) > 12 or int(told) > most):
             raise RefusedError(413)
         body, began = bytearray(), time.monotonic()
         while True:
@@ -221,7 +232,7 @@ class Guard:
         """Whether a request that changes something with a browser's session comes from our own page."""
         if body is None or request.headers.get("authorization", "").strip():
             return True
-        if not same_origin(request):
+        if not same_origin(request, self.app.state.secure):
             return False
         name = auth.SECURE_COOKIE if self.app.state.secure else auth.COOKIE
         if name not in request.cookies or request.url.path in ("/sign-in", "/first-run"):
@@ -232,14 +243,18 @@ class Guard:
         return auth.same(sent, getattr(request.state, "csrf", None))
 
 
-def same_origin(request: Request) -> bool:
+def same_origin(request: Request, secure: bool) -> bool:
     """Whether a browser says that the request comes from this service; programs say nothing."""
     site = request.headers.get("sec-fetch-site")
     if site not in (None, "same-origin", "none"):
         return False
     origin = request.headers.get("origin")
+    if origin is None:
+        return True
     try:
-        return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+        told = urlsplit(origin)
+        # behind a proxy we are asked by http; the browser still says how it asked the proxy
+        return told.netloc == request.headers.get("host") and (not secure or told.scheme == "https")
     except ValueError:
         return False
 

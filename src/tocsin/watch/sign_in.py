@@ -39,6 +39,8 @@ def sign_in(
     with service.store.reading() as con:
         role = auth.check_password(con, name, password)
     if role is None:
+        with service.store.writing() as con:
+            auth.refused(con, service.clock, name)
         return page(request, "sign-in.html", status=401, error=WRONG, next=local(to))
     request.app.state.tries.forget(counted[0])
     request.app.state.tries.back(counted[1])  # only wrong passwords count: many may share an address
@@ -46,7 +48,7 @@ def sign_in(
     with service.store.writing() as con:
         auth.renew_hash(con, name, password)
         if before:
-            auth.end_session(con, before)
+            auth.end_session(con, service.clock, before)
         session = auth.begin_session(con, service.clock, name)
         audit.note(con, service.clock, Actor(name, role), "session:begin")
     return entered(request, session, local(to))
@@ -58,7 +60,7 @@ def sign_out(request: Request) -> Response:
     kind = auth.cookie_of(request.app.state.secure)
     if secret := request.cookies.get(kind["key"]):
         with request.app.state.service.store.writing() as con:
-            auth.end_session(con, secret)
+            auth.end_session(con, request.app.state.service.clock, secret)
     answer = RedirectResponse("/sign-in", status_code=303)
     answer.delete_cookie(**kind)
     return answer
@@ -83,8 +85,9 @@ def first_run(
         return page(request, "first-run.html", status=429, error=TIRED)
     try:
         with service.store.writing() as con:
-            auth.accept(con, service.clock, code[:100], name, password)
+            role = auth.accept(con, service.clock, code[:100], name, password)
             session = auth.begin_session(con, service.clock, name.strip())
+            audit.note(con, service.clock, Actor(name.strip(), role), "session:begin")
     except auth.AccountError as error:
         return page(request, "first-run.html", status=422, error=str(error))
     return entered(request, session, "/")
