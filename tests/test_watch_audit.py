@@ -214,3 +214,13 @@ def test_roles_are_no_more_than_they_should_be():
     assert not may(Actor("x", "no such role"), "facts:write")
     with pytest.raises(KeyError):
         may(Actor("x", "nurse"), "patients:reed")
+
+
+def test_an_entry_put_before_the_first_is_found(kept):
+    with kept.writing() as con:
+        con.execute(
+            entries.insert().values(
+                seq=0, time=1, actor="x", role="x", action="x", detail="{}", previous="", hash="x"
+            )
+        )
+    assert verdict(kept).broken == 0

@@ -56,6 +56,8 @@ def built(tmp_path_factory):
 def fresh(tmp_path):
     """A running application of the test's own."""
     with house(f"sqlite:///{tmp_path}/w.db") as running:
+        for role in ("nurse", "physician"):
+            running.account(role)
         yield running
 
 
@@ -250,6 +252,7 @@ def test_a_page_elsewhere_cannot_sign_a_browser_in(fresh):
 def test_the_cookie_is_out_of_reach_of_scripts_other_sites_and_plain_http(tmp_path, secure):
     with house(f"sqlite:///{tmp_path}/w.db", secure=secure) as built:
         scheme = "https" if secure else "http"
+        built.account("nurse")
         client = built.client(headers=PAGE, base_url=f"{scheme}://testserver")
         told = client.post("/sign-in", data={"name": "nu-account", "password": PASSWORD})
         cookie = told.headers["set-cookie"].lower()
@@ -264,7 +267,7 @@ def test_the_cookie_is_out_of_reach_of_scripts_other_sites_and_plain_http(tmp_pa
 def test_a_session_planted_beforehand_is_not_carried_on(fresh):
     planted = "p" * 43
     browser = fresh.client(headers=PAGE, cookies={auth.COOKIE: planted})
-    browser.post("/sign-in", data={"name": "nu-account", "password": PASSWORD})
+    assert browser.post("/sign-in", data={"name": "nu-account", "password": PASSWORD}).status_code == 303
     attacker = fresh.client(headers=PAGE, cookies={auth.COOKIE: planted})
     assert attacker.get("/").status_code == 303
 
@@ -300,3 +303,41 @@ def test_a_demonstrations_link_opens_only_a_demonstration(tmp_path):
         for code in ("", "wrong", "cod"):
             assert shown.browser().get("/demo", params={"code": code}).status_code == 404
         assert shown.browser().get("/demo?code=code").status_code == 303
+
+
+def test_a_ward_that_shares_one_address_is_not_locked_out(fresh):
+    """Thirty people sign in at the change of shifts, through one proxy."""
+    for _ in range(30):
+        fresh.browser("nurse")
+
+
+def test_an_empty_word_of_authority_is_no_way_round_a_forms_token(fresh):
+    """A session that names an empty authority is neither a session nor a program."""
+    browser = fresh.browser("nurse")
+    told = browser.put("/patients", json={"patient_id": "p1", "bed": "3"}, headers={"authorization": ""})
+    assert told.status_code == 403
+
+
+def test_a_page_of_the_same_name_without_tls_is_elsewhere(tmp_path):
+    with house(f"sqlite:///{tmp_path}/w.db", secure=True) as built:
+        built.account("nurse")
+        browser = built.client(headers=PAGE, base_url="https://testserver")
+        data = {"name": "nu-account", "password": PASSWORD}
+        assert browser.post("/sign-in", data=data, headers={"origin": "http://testserver"}).status_code == 403
+        assert (
+            browser.post("/sign-in", data=data, headers={"origin": "https://testserver"}).status_code == 303
+        )
+
+
+def test_signing_in_again_ends_the_session_before(fresh):
+    browser = fresh.browser("nurse")
+    kept = browser.cookies[auth.COOKIE]
+    browser.post("/sign-in", data={"name": "ph-account", "password": PASSWORD})
+    assert fresh.client(headers={**PAGE, "cookie": f"{auth.COOKIE}={kept}"}).get("/").status_code == 303
+
+
+def test_a_patient_of_others_reads_as_nobody(fresh):
+    """Word for word: a token for one patient cannot ask which others there are."""
+    bound = fresh.client(fresh.tokens["bound"])
+    for part in ("", "/grades"):
+        assert bound.get(f"/patients/{fresh.ref('p2')}{part}").text == bound.get(f"/patients/x{part}").text

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 import sqlalchemy as sa
+from fastapi.testclient import TestClient
 
 from doors_watch import csrf_of, house
 from tocsin.watch import auth, protect
@@ -289,3 +290,31 @@ def test_the_audit_log_names_nobody(fresh):
         assert secret not in rows
     for action in ("session:begin", "patient:put", "facts:add", "patient:read"):
         assert action in rows
+
+
+def test_a_failure_is_answered_with_the_headers_and_not_handed_to_the_server(fresh, monkeypatch):
+    """What is raised past the application, the server logs with its message, which may quote a patient."""
+
+    def broken(*_args, **_more):
+        raise RuntimeError(SECRET_NAME)
+
+    monkeypatch.setattr(fresh.service, "board", broken)
+    browser = fresh.browser("nurse")
+    strict = TestClient(fresh.app, headers=PAGE, cookies=dict(browser.cookies))
+    told = strict.get("/")
+    assert told.status_code == 500
+    assert told.headers["content-security-policy"] == protect.POLICY
+    assert told.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ["/patient/%00", "/patients/a%00b/grades", "/patients?ward=%00"])
+def test_an_address_with_nothing_in_it_is_refused(built, path):
+    assert built.as_("nurse").get(path).status_code == 400
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "\xb2", "-1", "x"])
+def test_a_length_that_is_none_is_no_failure(built, length):
+    told = built.as_("nurse").put(
+        "/patients", content=b"{}", headers={"content-length": length.encode("latin-1")}
+    )
+    assert told.status_code in (413, 422)

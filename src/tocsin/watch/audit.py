@@ -88,6 +88,9 @@ def seal(entry: Mapping[str, object]) -> str:
 
 def verify(con: sa.Connection, expect: tuple[int, str] | None = None) -> Verdict:
     """Check every entry, the head, and (`expect`) a head that was noted elsewhere earlier."""
+    first = con.execute(sa.select(sa.func.min(audit.c.seq))).scalar()
+    if first is not None and first < 1:
+        return Verdict(0, (0, NOTHING), int(first), "an entry stands before the first one")
     seq, previous, seen = 0, NOTHING, expect is None or expect[0] == 0
     while rows := con.execute(
         sa.select(audit).where(audit.c.seq > seq).order_by(audit.c.seq).limit(PAGE)

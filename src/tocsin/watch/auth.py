@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,8 @@ COOKIE, SECURE_COOKIE = "tocsin", "__Host-tocsin"
 SAFE = ("GET", "HEAD", "OPTIONS")
 
 _hasher = PasswordHasher()
+#: Each check of a password takes 64 MB for a moment: a flood of them waits instead of filling the memory.
+_checks = threading.BoundedSemaphore(4)
 #: Checked where there is no such account, so that both take as long.
 _nobody = _hasher.hash(secrets.token_urlsafe(16))
 
@@ -89,7 +92,8 @@ def check_password(con: sa.Connection, name: str, password: str) -> str | None:
     row = con.execute(sa.select(accounts).where(mine)).first() if name.isprintable() else None
     kept = row.password if row is not None and row.password else _nobody
     try:
-        _hasher.verify(kept, password[:1000])
+        with _checks:
+            _hasher.verify(kept, password[:1000])
     except (VerificationError, InvalidHashError):
         return None
     return str(row.role) if row is not None and row.password else None
@@ -100,6 +104,11 @@ def renew_hash(con: sa.Connection, name: str, password: str) -> None:
     kept = con.execute(sa.select(accounts.c.password).where(accounts.c.name == name)).scalar()
     if kept and _hasher.check_needs_rehash(kept):
         con.execute(accounts.update().where(accounts.c.name == name).values(password=_hasher.hash(password)))
+
+
+def lasting(clock: Clock, span: int) -> int:
+    """A span of a person's time on the service's clock, which runs faster in a demonstration."""
+    return round(span * max(1.0, clock.speed))
 
 
 def begin_session(con: sa.Connection, clock: Clock, account: str) -> Session:
@@ -113,15 +122,26 @@ def begin_session(con: sa.Connection, clock: Clock, account: str) -> Session:
             csrf=session.csrf,
             created=now,
             seen=now,
-            expires=now + LONGEST,
+            expires=now + lasting(clock, LONGEST),
         )
     )
     return session
 
 
-def end_session(con: sa.Connection, secret: str) -> None:
-    """End a session."""
-    con.execute(sessions.delete().where(sessions.c.hash == digest(secret)))
+def end_session(con: sa.Connection, clock: Clock, secret: str) -> None:
+    """End a session, where there is one."""
+    query = sa.select(sessions.c.account, accounts.c.role).join(accounts)
+    row = con.execute(query.where(sessions.c.hash == digest(secret))).first()
+    if row is not None:
+        con.execute(sessions.delete().where(sessions.c.hash == digest(secret)))
+        audit.note(con, clock, Actor(row.account, row.role), "session:end")
+
+
+def refused(con: sa.Connection, clock: Clock, name: str) -> None:
+    """Note that somebody failed to sign in. A name that is no account's may be a password: it is not kept."""
+    query = sa.select(accounts.c.name).where(accounts.c.name == name)
+    found = con.execute(query).scalar() if name.isprintable() else None
+    audit.note(con, clock, SYSTEM, "session:refused", detail={"account": found})
 
 
 # --- tokens and invitations ------------------------------------------------------------------------------
@@ -235,7 +255,7 @@ def permitted(permission: str) -> Callable[[Request], Any]:
 def only_own(who: Actor, patient_id: str) -> None:
     """404 for a patient that a bound token is not for: whether there is one is not said either."""
     if who.patient_id is not None and who.patient_id != patient_id:
-        raise HTTPException(404, "there is nothing here")
+        raise HTTPException(404)
 
 
 def _who(request: Request) -> Actor | None:
@@ -254,11 +274,11 @@ def _who(request: Request) -> Actor | None:
     if not cookie:
         return None
     with store.reading() as con:
-        row = _session(con, clock.now(), cookie)
+        row = _session(con, clock, cookie)
     if row is None:
         return None
     request.state.csrf = row.csrf
-    if clock.now() - row.seen > SEEN and request.url.path != "/events":
+    if clock.now() - row.seen > lasting(clock, SEEN) and request.url.path != "/events":
         with store.writing() as con:
             con.execute(sessions.update().where(sessions.c.hash == row.hash).values(seen=clock.now()))
     return Actor(row.account, row.role)
@@ -271,14 +291,14 @@ def _token(con: sa.Connection, now: int, secret: str) -> Actor | None:
     return Actor(f"token {row.id}", row.role, row.patient_id, "token")
 
 
-def _session(con: sa.Connection, now: int, secret: str) -> Any:
+def _session(con: sa.Connection, clock: Clock, secret: str) -> Any:
     query = (
         sa.select(sessions, accounts.c.role)
         .join(accounts, accounts.c.name == sessions.c.account)
         .where(sessions.c.hash == digest(secret), accounts.c.disabled.is_(None))
     )
-    row = con.execute(query).first()
-    if row is None or row.expires <= now or now - row.seen >= IDLE:
+    row, now = con.execute(query).first(), clock.now()
+    if row is None or row.expires <= now or now - row.seen >= lasting(clock, IDLE):
         return None
     return row
 
@@ -300,4 +320,5 @@ def demo_account(con: sa.Connection, clock: Clock, name: str) -> str:
     """The account of a demonstration's visitors: a physician without a password."""
     if not con.execute(sa.select(accounts.c.name).where(accounts.c.name == name)).first():
         con.execute(accounts.insert().values(name=name, role="physician", created=clock.now()))
+        audit.note(con, clock, SYSTEM, "account:create", detail={"account": name, "role": "physician"})
     return name

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from joserfc import jwt
-from joserfc.errors import JoseError
+from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 
 from tocsin.definitions.schema import TocsinError
@@ -28,6 +28,8 @@ LEEWAY = 30
 #: Seconds between two fetches of the keys.
 FETCH = 60.0
 LARGEST = 1_000_000
+#: What reading a token, or a key set, made to break its reader may raise.
+UNREADABLE = (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 NEEDED = ("issuer", "audience", "keys", "role_claim", "roles")
 
 
@@ -104,10 +106,10 @@ class Provider:
                     aud={"essential": True, "value": self.audience},
                     exp={"essential": True},
                 ).validate(found.claims)
-            except (JoseError, ValueError, TypeError, KeyError) as error:
-                if again or not isinstance(error, ValueError | KeyError):
-                    return None
+            except InvalidKeyIdError:
                 continue  # perhaps signed by a key that is newer than ours
+            except UNREADABLE:
+                return None
             return dict(found.claims)
         return None
 
@@ -119,7 +121,7 @@ class Provider:
                 return self._set
             self._fetched = time.monotonic()
             # where that fails, the keys known before go on being used
-            with suppress(OSError, ValueError, KeyError, JoseError):
+            with suppress(OSError, *UNREADABLE):
                 self._set = KeySet.import_key_set(json.loads(self._text()))
             return self._set
 
