@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import random
+import re
 import signal
 import stat
 import subprocess
@@ -513,3 +514,14 @@ def test_ctrl_c_stops_a_backup_with_nothing_left_behind(tmp_path):
     assert process.returncode == 130
     assert "nothing half-written" in said
     assert not list(folder.iterdir())
+
+
+# --- the hazard log -------------------------------------------------------------------------------------
+
+
+def test_every_hazard_of_the_live_service_names_tests_that_exist():
+    root = Path(__file__).resolve().parents[1]
+    named = re.findall(r"`(tests/\w+\.py)::(\w+)`", (root / "docs" / "safety.md").read_text("utf-8"))
+    assert len(named) > 40
+    for file, test in named:
+        assert re.search(rf"^def {test}\(", (root / file).read_text("utf-8"), re.M), f"{file}::{test}"
