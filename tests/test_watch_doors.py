@@ -62,7 +62,8 @@ def test_some_rejected_is_an_answer_and_all_rejected_is_not(open_house):
     [
         ("application/json", "{", 422), ("application/json", "", 422), ("application/json", "3", 422),
         ("application/json", "[" * 5000, 422), ("application/json", "\xff", 422), ("text/csv", "", 422),
-        ("text/csv", "a,b\n1,2\n", 422), ("application/x-ndjson", "nonsense", 422), ("text/html", "x", 415),
+        ("text/csv", "a,b\n1,2\n", 422), ("text/csv", "a" * 150_000, 422),
+        ("application/x-ndjson", "nonsense", 422), ("text/html", "x", 415),
         ("application/json", "[]", 200), ("text/csv", "\x00\x01", 422),
         ("application/json", json.dumps([{"patient_id": {"a": 1}, "time": [], "measure": 3}]), 422),
         ("application/json", json.dumps(fact("p1", -1, "temperature", 1e308, "Cel")), 422),

@@ -385,7 +385,6 @@ def test_a_service_that_runs_drops_the_erased_and_keeps_watching(store_url):
         assert service.standing("p2")["astct-2019"].grade == 2
 
 
-@pytest.mark.xfail(reason="SQLite gives the number of an erased row again", strict=False)
 def test_numbers_of_erased_facts_are_not_given_again(store_url):
     """A service reads on from the last number it saw: a number given twice is a fact it never sees."""
     with running(store_url) as service, opened(store_url) as elsewhere:
@@ -399,7 +398,6 @@ def test_numbers_of_erased_facts_are_not_given_again(store_url):
         assert service.standing("p3")["astct-2019"].grade == 1
 
 
-@pytest.mark.xfail(reason="SQLite gives the number of an erased row again", strict=False)
 def test_the_number_of_an_erased_alert_is_not_given_again(kept):
     """A page that was open meanwhile acknowledges by number: it must not be another patient's alert."""
     store, _ = kept

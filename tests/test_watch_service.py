@@ -315,6 +315,14 @@ def test_a_store_that_cannot_be_used_is_refused_with_the_fix(url):
         Store.open(url)
 
 
+def test_a_file_of_patients_is_for_its_owner_alone(tmp_path):
+    with running(f"sqlite:///{tmp_path}/w.db") as service:
+        service.ingest([fever("p1", -1)], DEVICE)
+        modes = {path.name: path.stat().st_mode & 0o077 for path in tmp_path.iterdir()}
+    assert "w.db-wal" in modes
+    assert set(modes.values()) == {0}
+
+
 def test_the_tables_are_as_the_program_means_them(store_url):
     """Migrations and schema say the same."""
     from alembic.autogenerate import compare_metadata

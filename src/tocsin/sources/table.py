@@ -323,7 +323,13 @@ def _header(lines: BinaryIO, file: File) -> list[str]:
         raise file.too_long()
     text = line.decode("utf-8-sig").rstrip("\r\n")
     file.form.delimiter = max(DELIMITERS, key=text.count)
-    return [name.strip() for name in next(csv.reader([text], delimiter=file.form.delimiter))]
+    try:
+        return [name.strip() for name in next(csv.reader([text], delimiter=file.form.delimiter))]
+    except csv.Error:
+        raise file.broken(
+            "has a first line with a name longer than 131,072 characters",
+            "the first line names the columns; check line ends and quotes",
+        ) from None
 
 
 def sniff(path: Path, name: str) -> File:

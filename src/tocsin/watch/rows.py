@@ -251,11 +251,12 @@ def from_onset(newest: Newest, now: int, lib: Library) -> float:
     return math.inf if onset is None else abs((now - doses.last) / DAY - onset)
 
 
-def _order(row: Row, service: Service) -> tuple[bool, int, int, float, str]:
+def _order(row: Row, service: Service) -> tuple[bool, int, bool, int, float, str]:
     """Unacknowledged rises and lapses, the highest grade proven and not ruled out since, the widest gap,
     then whoever is nearest the usual onset of the therapy."""
     risen = any(each.kind in RISES and not each.acknowledged for each in row.alerts)
     pressing = risen or row.state == "lapsed"
     held = service.memory.held.get(row.patient_id)
     near = from_onset(held.newest, service.clock.now(), service.lib) if held else math.inf
-    return not pressing, -max(row.grade, row.proven), row.grade - row.up_to, near, row.bed.zfill(8)
+    worst = max(row.grade, row.proven)
+    return not pressing, -worst, not risen, row.grade - row.up_to, near, row.bed.zfill(8)

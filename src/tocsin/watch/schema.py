@@ -86,6 +86,8 @@ facts = Table(
         sqlite_where=text("text = 'unusable'"),
         postgresql_where=text("text = 'unusable'"),
     ),
+    # the number of an erased fact is never given again: who follows by numbers would miss the new one
+    sqlite_autoincrement=True,
 )
 
 alerts = Table(
@@ -111,6 +113,7 @@ alerts = Table(
     Column("reason", Text),
     Column("snoozed_until", BigInteger),
     Column("closed", BigInteger),
+    sqlite_autoincrement=True,
 )
 
 accounts = Table(

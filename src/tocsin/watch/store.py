@@ -6,9 +6,10 @@ they were committed and the audit log is one chain. A transaction that has ended
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,9 @@ def _engine(url: sa.URL) -> sa.Engine:
     folder = Path(str(url.database)).resolve().parent
     if not folder.is_dir():
         raise StoreError(f"{url.database}: no such folder `{folder}`\n  fix: mkdir -p {folder}")
+    # patients' data is for whoever runs the service alone; what SQLite lays beside it follows
+    with suppress(FileExistsError):
+        os.close(os.open(str(url.database), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     engine = sa.create_engine(
         url, connect_args={"timeout": PATIENCE / 1000, "isolation_level": None}, pool_size=8
     )

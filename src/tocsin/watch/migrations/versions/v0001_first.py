@@ -59,6 +59,7 @@ def upgrade() -> None:
         sa.Column("closed", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_alerts")),
         sa.UniqueConstraint("key", name=op.f("uq_alerts_key")),
+        sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_alerts_patient_id"), "alerts", ["patient_id"], unique=False)
     op.create_index(op.f("ix_alerts_raised"), "alerts", ["raised"], unique=False)
@@ -118,6 +119,7 @@ def upgrade() -> None:
         sa.Column("hash", sa.String(length=32), nullable=False),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_facts")),
         sa.UniqueConstraint("hash", name=op.f("uq_facts_hash")),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_facts_patient_time", "facts", ["patient_id", "time"], unique=False)
     unusable = sa.text("text = 'unusable'")
