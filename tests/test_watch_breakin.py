@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from doors_watch import PASSWORD, csrf_of, house
 from tocsin.watch import alert_log, auth
+from tocsin.watch.roles import SYSTEM
 from tocsin.watch.schema import alerts, facts, sessions
 from watched import NOON, fever
 
@@ -341,3 +342,35 @@ def test_a_patient_of_others_reads_as_nobody(fresh):
     bound = fresh.client(fresh.tokens["bound"])
     for part in ("", "/grades"):
         assert bound.get(f"/patients/{fresh.ref('p2')}{part}").text == bound.get(f"/patients/x{part}").text
+
+
+@pytest.mark.parametrize("role", ["nurse", "evaluator"])
+def test_who_is_held_to_one_patient_sees_no_other_on_the_board(fresh, role):
+    """Neither a row, nor a count, nor the name of a ward."""
+    service = fresh.service
+    for patient, bed in (("p1", "bed-one"), ("p2", "bed-two")):
+        service.set_patient(SYSTEM, patient, bed=bed, ward=f"ward of {bed}")
+    with service.store.writing() as con:
+        _, secret = auth.create_token(con, fresh.clock, role, patient_id="p1")
+    for address in ("/", "/rows", "/rows?q=bed-two", "/alerts-page", "/patients", "/alerts"):
+        told = fresh.client(secret, headers=PAGE).get(address)
+        assert told.status_code == 200, address
+        assert "ward of bed-two" not in told.text, address
+        assert fresh.ref("p2") not in told.text, address
+
+
+def test_an_alert_in_shadow_cannot_be_answered_by_its_number(fresh):
+    """Who is not shown an alert cannot acknowledge it either."""
+    with fresh.service.store.writing() as con:
+        alert = {
+            "key": "k shadow",
+            "patient_id": "p1",
+            "kind": "rise",
+            "role": "nurse",
+            "shadow": True,
+            "raised": NOON,
+        }
+        number = con.execute(alerts.insert().values(alert)).inserted_primary_key[0]
+    assert fresh.as_("nurse").post(f"/alerts/{number}/acknowledge").status_code == 404
+    with fresh.service.store.reading() as con:
+        assert con.execute(sa.select(alerts.c.acknowledged).where(alerts.c.id == number)).scalar() is None

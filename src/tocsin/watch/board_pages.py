@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -73,7 +74,7 @@ def shown(request: Request, actor: Actor, scale: str, ward: str, role: str, q: s
     service = request.app.state.service
     scale = scale if scale in service.scales else service.scales[0]
     role = role if role in ROLES else ""
-    board: Board = service.board(scale, ward=ward or None, q=q)
+    board: Board = own(service.board(scale, ward=ward or None, q=q), service, actor)
     noted(request, actor, "ward:read", None, ward or "all")
     with service.store.reading() as con:
         mine = frozenset(each["id"] for each in seen_by(con, service, actor, role))
@@ -88,6 +89,19 @@ def shown(request: Request, actor: Actor, scale: str, ward: str, role: str, q: s
         "as_of_text": f"{moment_of(board.as_of).astimezone(tz):%H:%M:%S}" if board.as_of else "never",
         "back": f"/?{query}" if query else "/",
     }  # fmt: skip
+
+
+def own(board: Board, service: Any, actor: Actor) -> Board:
+    """The board as a reader may see it: whoever is held to one patient sees that one, and counts no other."""
+    if actor.patient_id is None:
+        return board
+    person = service.people.person(actor.patient_id)
+    rows = tuple(row for row in board.rows if row.patient_id == person)
+    unmeasured = sum(row.state in ("unmeasured", "lapsed") for row in rows)
+    return replace(
+        board, rows=rows, watched=len(rows), needing=sum(row.needs for row in rows), unmeasured=unmeasured,
+        wards=(), hidden=0,
+    )  # fmt: skip
 
 
 def titles(service: Any) -> list[tuple[str, str]]:
@@ -157,20 +171,21 @@ def acknowledge_shown(
     patient_id = service.people.person(person(request, ref, actor, "acknowledge"))
     with service.store.writing() as con:
         for number in alert or []:
-            if owner(con, number) == patient_id:
+            if owner(con, number, actor) == patient_id:
                 alert_log.acknowledge(con, service.clock, number, actor)
     service.hub.publish("alert", {"ref": ref})
     return back(request, back_to)
 
 
-def owner(con: sa.Connection, number: int) -> str:
-    """Whose alert this is; 404 where there is none."""
+def owner(con: sa.Connection, number: int, actor: Actor) -> str:
+    """Whose alert this is; 404 where there is none that this reader is shown."""
     if not 0 < number < 2**63:
         raise HTTPException(404)
-    found = con.execute(sa.select(alert_rows.c.patient_id).where(alert_rows.c.id == number)).scalar()
-    if found is None:
+    query = sa.select(alert_rows.c.patient_id, alert_rows.c.shadow).where(alert_rows.c.id == number)
+    found = con.execute(query).first()
+    if found is None or (found.shadow and not may(actor, "shadow:read")):
         raise HTTPException(404)
-    return str(found)
+    return str(found.patient_id)
 
 
 @router.get("/alerts-page", response_class=HTMLResponse)
@@ -281,7 +296,7 @@ def act(request: Request, number: int, actor: Actor, what: str, *more: Any) -> N
     """Do one thing to an alert that this reader may see."""
     service = request.app.state.service
     with service.store.writing() as con:
-        patient_id = owner(con, number)
+        patient_id = owner(con, number, actor)
         doors.only_own(actor, patient_id)
         getattr(alert_log, what)(con, service.clock, number, actor, *more)
     service.hub.publish("alert", {"ref": service.store.ref_of(patient_id)})

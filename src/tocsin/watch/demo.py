@@ -21,9 +21,8 @@ HOUR = 3_600_000_000
 WARD = "5 West"
 #: Therapy, seed and hours since the first dose when the demonstration begins.
 PATIENTS = (
-    ("axicabtagene-ciloleucel", 9, (14, 26, 38, 52, 66, 90, 130)),
-    ("teclistamab", 11, (8, 22, 40, 58, 80, 120)),
-    ("tisagenlecleucel", 4, (30, 55, 85, 140, 200)),
+    ("axicabtagene-ciloleucel", 9, (105, 26, 58, 20, 122, 75, 12, 106, 150, 240)),
+    ("teclistamab", 11, (66, 41, 8, 102, 30, 95, 140, 22)),
 )
 DAYS = 15.0
 NAMES = (
@@ -32,7 +31,7 @@ NAMES = (
     "Ines Costa", "Tom Byrne", "Yuki Mori", "Ola Lind",
 )  # fmt: skip
 #: Every how many beds nobody comes to measure, and between which hours around the beginning.
-UNSEEN, FROM, UNTIL = 6, -9.0, 1.5
+UNSEEN, FROM, UNTIL = 9, -9.0, 1.5
 MEASURED = ("temperature", "systolic-bp", "diastolic-bp", "mean-bp", "spo2", "heart-rate", "respiratory-rate")
 #: Rows sent at once, and seconds between looks at the clock.
 LOT, PACE = 500, 0.25

@@ -49,7 +49,7 @@ def known(request: Request) -> dict[str, Any]:
     clock = getattr(service, "clock", None)
     csrf = getattr(request.state, "csrf", None)
     return {
-        **({"csrf": csrf} if csrf else {}),
+        "csrf": csrf or "",
         "actor": actor,
         "demo": bool(getattr(settings, "demo", False)),
         "shadow": bool(getattr(settings, "shadow", False)),

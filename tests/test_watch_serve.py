@@ -1,0 +1,215 @@
+"""Where the service listens, how it ends, and the simulated ward: the real program, as it is started."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tocsin.watch import demo
+from tocsin.watch.clock import Clock
+from tocsin.watch.roles import Actor
+from tocsin.watch.serve import Listen, ListenError
+from tocsin.watch.service import Service, Settings
+from tocsin.watch.store import Store
+from watched import LIB
+
+TOCSIN = Path(sys.executable).with_name("tocsin")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "::", "ward.example"])
+def test_a_network_without_tls_is_refused(host):
+    with pytest.raises(ListenError, match="in the clear"):
+        Listen(host).checked()
+    assert Listen(host, behind_proxy=True).checked().secure
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.8.8.8"])
+def test_this_machine_alone_needs_none(host):
+    assert not Listen(host).checked().secure
+
+
+def test_a_certificate_goes_with_its_key(tmp_path):
+    with pytest.raises(ListenError, match="key"):
+        Listen(certificate=tmp_path / "c.pem").checked()
+    (tmp_path / "c.pem").write_text("no certificate")
+    with pytest.raises(ListenError, match="cannot be used"):
+        Listen(certificate=tmp_path / "c.pem", key=tmp_path / "c.pem").checked()
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for this machine that nobody signed."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    now = datetime.now(UTC)
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+        .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        .add_extension(names, critical=True).sign(key, hashes.SHA256())
+    )  # fmt: skip
+    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def started(folder: Path, *words: str) -> tuple[subprocess.Popen[str], str]:
+    """The program, and the address it printed."""
+    child = subprocess.Popen(
+        [TOCSIN, "watch", "--port", "0", *words], stdout=subprocess.PIPE, text=True, cwd=folder
+    )
+    assert child.stdout
+    found = re.search(r"https?://\S+", child.stdout.readline())
+    assert found
+    return child, found[0]
+
+
+def test_it_listens_with_tls(tmp_path):
+    cert, key = certificate(tmp_path)
+    child, address = started(
+        tmp_path, "--db", "w.db", "--host", "0.0.0.0", "--tls-cert", str(cert), "--tls-key", str(key)
+    )
+    try:
+        context = ssl.create_default_context(cafile=str(cert))
+        port = address.rsplit(":", 1)[1].split("/")[0]
+        with urllib.request.urlopen(
+            f"https://localhost:{port}/health", context=context, timeout=20
+        ) as answer:
+            assert answer.status == 200
+            assert "max-age" in answer.headers["strict-transport-security"]
+    finally:
+        child.terminate()
+        assert child.wait(20) == 0
+
+
+def test_a_port_that_is_taken_is_said(tmp_path):
+    child, address = started(tmp_path, "--db", "w.db")
+    port = address.rsplit(":", 1)[1]
+    second = subprocess.run(
+        [TOCSIN, "watch", "--db", "v.db", "--port", port],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+    )
+    child.terminate()
+    child.wait(20)
+    assert second.returncode == 1
+    assert "cannot listen" in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def test_an_empty_store_prints_a_code_and_one_with_an_account_none(tmp_path):
+    done = subprocess.run(
+        [TOCSIN, "watch", "--db", "w.db", "--port", "0", "--for", "1s"],
+        capture_output=True, text=True, cwd=tmp_path, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert "/first-run" in done.stderr
+    from tocsin.watch import auth
+
+    store = Store.open(str(tmp_path / "w.db"))
+    with store.writing() as con:
+        auth.create_account(con, store.clock, "ada", "correct horse battery", "admin")
+    store.close()
+    done = subprocess.run(
+        [TOCSIN, "watch", "--db", "w.db", "--port", "0", "--for", "1s"],
+        capture_output=True, text=True, cwd=tmp_path, timeout=60,
+    )  # fmt: skip
+    assert "/first-run" not in done.stderr
+
+
+@pytest.mark.parametrize("first", ["--demo", ""])
+def test_simulated_patients_never_lie_among_real_ones(tmp_path, first):
+    """A store that was one kind is refused as the other."""
+    from tocsin.watch.roles import SYSTEM
+    from watched import fever
+
+    store = Store.open(str(tmp_path / "w.db"))
+    service = Service(store, lib=LIB)
+    service.start()
+    moment = datetime.now(UTC) - timedelta(hours=1)
+    service.ingest([{**fever("p1", 0), "time": moment.isoformat()}], SYSTEM)
+    service.stop()
+    if first:
+        from tocsin.watch.schema import settings
+
+        with store.writing() as con:
+            con.execute(settings.insert().values(name="demo", value="1"))
+    store.close()
+    other = [] if first else ["--demo"]
+    done = subprocess.run(
+        [TOCSIN, "watch", "--db", "w.db", "--port", "0", "--for", "1s", *other],
+        capture_output=True, text=True, cwd=tmp_path, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "taken for real" in done.stderr
+
+
+def test_the_demonstration_lives(tmp_path):
+    """A full ward at once, somebody ill, and more happens as its clock goes."""
+    service = Service(
+        Store.open(f"sqlite:///{tmp_path}/d.db", Clock(speed=600.0)), lib=LIB, settings=Settings(demo=True)
+    )
+    service.start()
+    feeder = demo.Feeder(service, demo.simulated(LIB))
+    feeder.start()
+    try:
+        assert feeder.full.wait(240)
+        first = service.board("astct-2019")
+        assert first.watched == sum(len(hours) for _, _, hours in demo.PATIENTS)
+        assert max(row.grade for row in first.rows) >= 2
+        assert first.rows[0].grade >= 2
+        assert any(row.state in ("lapsed", "unmeasured", "not-ruled-out") for row in first.rows)
+        seq = service.seq
+        end = time.monotonic() + 30
+        while service.seq == seq and time.monotonic() < end:
+            time.sleep(0.1)
+        assert service.seq > seq
+        assert all(row.name and row.bed for row in first.rows)
+    finally:
+        service.stop()
+        service.store.close()
+
+
+def test_without_a_model_the_examples_are_replayed(tmp_path, examples):
+    service = Service(
+        Store.open(f"sqlite:///{tmp_path}/d.db", Clock(speed=60.0)), lib=LIB, settings=Settings(demo=True)
+    )
+    service.start()
+    feeder = demo.Feeder(service, demo.examples(examples, LIB))
+    feeder.start()
+    try:
+        assert feeder.full.wait(60)
+        assert service.board("astct-2019").watched == len(list(examples.glob("*.csv")))
+    finally:
+        service.stop()
+        service.store.close()
+
+
+def test_a_visitor_of_the_demonstration_comes_in_by_the_link(tmp_path):
+    from doors_watch import house
+
+    with house(f"sqlite:///{tmp_path}/w.db", demo_code="open-sesame") as built:
+        assert built.browser().get("/demo?code=wrong").status_code == 404
+        browser = built.browser()
+        assert browser.get("/demo?code=open-sesame").status_code == 303
+        page = browser.get("/")
+        assert page.status_code == 200
+        assert "DEMO" in page.text
+        assert Actor("demo physician", "physician").name in page.text or "Sign out" in page.text
