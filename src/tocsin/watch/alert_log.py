@@ -17,7 +17,7 @@ from tocsin.watch import audit
 from tocsin.watch.alerts import CLOCK, ESCALATED, GAP, RISE, TEST, Proposed, late_text, since_of
 from tocsin.watch.clock import Clock
 from tocsin.watch.ledger import chunks
-from tocsin.watch.patient_view import measured
+from tocsin.watch.patient_view import asked
 from tocsin.watch.roles import Actor
 from tocsin.watch.schema import alerts, patients
 
@@ -160,7 +160,7 @@ def text_of(alert: Mapping[str, Any], lib: Library) -> str:
         case kind if kind == RISE:
             return f"{again}{scale} grade {alert['grade']}, from {alert['before']}"
         case kind if kind == GAP:
-            names = [measured(lib, name) for name in (alert["what"] or "").split()]
+            names = list(dict.fromkeys(asked(lib, name) for name in (alert["what"] or "").split()))
             what = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             return f"{scale} up to grade {alert['up_to']} not ruled out: nobody measured {what}"
         case kind if kind == CLOCK:

@@ -20,6 +20,13 @@ from tocsin.watch.pages_words import worded
 from tocsin.watch.schema import patients
 from tocsin.watch.standing import Standing
 
+#: Measures of which one answers for the others.
+GROUPS = {
+    "systolic-bp": "blood pressure", "mean-bp": "blood pressure", "diastolic-bp": "blood pressure",
+    "oxygen-device": "oxygen given", "oxygen-flow": "oxygen given", "fio2": "oxygen given",
+    "spo2": "oxygen saturation",
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Person:
@@ -118,6 +125,11 @@ def measured(lib: Library, name: str) -> str:
     """A measure in words, as inside a sentence."""
     title = lib.measure(name).title if name in lib.measures else worded(name)
     return title if title[1:2].isupper() or title[1:2] == "-" else title[:1].lower() + title[1:]
+
+
+def asked(lib: Library, name: str) -> str:
+    """What to measure, where one of several measures would do."""
+    return GROUPS.get(name) or measured(lib, name)
 
 
 def why_of(service: Any, patient_id: str, scale_id: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tocsin.watch.board import AlertLine, Board, Row
 from tocsin.watch.live import Held
 from tocsin.watch.newest import Newest
 from tocsin.watch.pages_words import DAY, HOUR, clock, span, zone
-from tocsin.watch.patient_view import age_of, measured, state_of, titled
+from tocsin.watch.patient_view import age_of, asked, measured, state_of, titled
 from tocsin.watch.people import Patient
 from tocsin.watch.standing import Span, Standing
 from tocsin.watch.sweep import Digest
@@ -30,12 +30,6 @@ MOST = 200
 #: How long a change of grade is news.
 NEWS = 6 * HOUR
 HOURS = 24
-#: Measures of which one answers for the others.
-GROUPS = {
-    "systolic-bp": "blood pressure", "mean-bp": "blood pressure", "diastolic-bp": "blood pressure",
-    "oxygen-device": "oxygen given", "oxygen-flow": "oxygen given", "fio2": "oxygen given",
-    "spo2": "oxygen saturation",
-}  # fmt: skip
 RISES = ("rise", "new-grade")
 
 
@@ -214,7 +208,7 @@ def gap(waiting: Iterable[str], newest: Newest, now: int, lib: Library) -> str:
         if name == "anything":
             return "nothing is charted yet"
         reading = newest.readings.get(name)
-        what = GROUPS.get(name) or measured(lib, name)
+        what = asked(lib, name)
         known = [age for age in (ages.get(what), now - reading.time if reading else None) if age is not None]
         ages[what] = min(known, default=None)
     parts = []
