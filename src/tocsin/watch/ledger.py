@@ -70,6 +70,15 @@ def ref_of(con: sa.Connection, patient_id: str) -> str | None:
     return con.execute(query).scalar_one_or_none()
 
 
+def refs_of(con: sa.Connection, names: Sequence[str]) -> dict[str, str]:
+    """How addresses call these patients; without those who are not there (any more)."""
+    found: dict[str, str] = {}
+    for part in chunks(names):
+        query = sa.select(patients.c.patient_id, patients.c.ref).where(patients.c.patient_id.in_(part))
+        found.update({str(who): str(ref) for who, ref in con.execute(query)})
+    return found
+
+
 def newest(con: sa.Connection) -> int:
     """The number of the last fact stored; 0 where there is none."""
     return int(con.execute(sa.select(sa.func.coalesce(sa.func.max(facts.c.seq), 0))).scalar_one())

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from tocsin.definitions.alert import alert_rules
 from tocsin.guidance.answer import advise
-from tocsin.watch import alert_log, alerts, audit
+from tocsin.watch import alert_log, alerts, audit, ledger
 from tocsin.watch.board import Due, Waiting
 from tocsin.watch.clock import moment_of
 from tocsin.watch.journal import failed
@@ -176,17 +176,19 @@ class Sweep:
         if not new and not gone:
             return
         with service.store.writing() as con:
-            raised = alert_log.raise_all(con, new, now, shadow=shadow)
+            refs = ledger.refs_of(con, list(answers))  # who was erased meanwhile gets no alert
+            standing_by = [each for each in new if each.patient_id in refs]
+            raised = alert_log.raise_all(con, standing_by, now, shadow=shadow)
             alert_log.close(con, gone, now)
             for row in raised:
                 detail = {"kind": row["kind"], "scale": row["scale"], "grade": row["grade"]}
-                ref = service.people.of[row["patient_id"]].ref
+                ref = refs[row["patient_id"]]
                 audit.note(con, service.clock, SYSTEM, "alert:raise", patient=ref, detail=detail)
         for row in raised:
-            ref = service.people.of[row["patient_id"]].ref
-            service.hub.publish("alert", {"ref": ref, "id": row["id"]}, shadow=shadow)
+            service.hub.publish("alert", {"ref": refs[row["patient_id"]], "id": row["id"]}, shadow=shadow)
         for who in whose:
-            service.hub.publish("alert", {"ref": service.people.of[who].ref}, shadow=shadow)
+            if who in refs:
+                service.hub.publish("alert", {"ref": refs[who]}, shadow=shadow)
 
 
 def digest(answer: Mapping[str, Any], now: int) -> Digest:
