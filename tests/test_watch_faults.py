@@ -273,3 +273,32 @@ def test_what_is_no_request_costs_nothing(tmp_path, junk):
     with opened(tmp_path) as ward:
         raw(ward.url, junk, wait=3)
         assert b"200" in raw(ward.url, b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").splitlines()[0]
+
+
+def test_two_workers_under_load_lose_and_double_nothing_and_agree(store_url):
+    """Both take facts of the same patients at once, some of them the same facts."""
+    with running(store_url) as one, running(store_url) as other:
+
+        def send(service, shift):
+            for n in range(25):
+                rows = [
+                    fever(f"p{k}", -5 + n / 10 + shift * k / 100, 37.0 + (n + k) % 20 / 10) for k in range(4)
+                ]
+                service.ingest(rows, DEVICE)
+
+        threads = [
+            threading.Thread(target=send, args=(service, shift))
+            for service, shift in ((one, 0), (other, 0), (one, 1), (other, 2))
+        ]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        one.step(), other.step()
+        # the row of patient 0 is the same from all four, and the unshifted ones from the first two
+        expected = 25 + 3 * 25 * 3
+        with one.store.reading() as con:
+            assert con.execute(sa.select(sa.func.count()).select_from(facts)).scalar_one() == expected
+            assert audit.verify(con).whole
+        for patient in ("p0", "p1", "p2", "p3"):
+            said = {scale: each.said() for scale, each in one.standing(patient).items()}
+            assert said == {scale: each.said() for scale, each in other.standing(patient).items()}
+            assert one.grades_of(patient).equals(other.grades_of(patient))
