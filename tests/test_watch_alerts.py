@@ -333,7 +333,8 @@ def test_an_alert_says_what_it_is_in_plain_words_without_a_name(told):
     said = {row["kind"]: alert_log.text_of(row, LIB) for row in rows}
     assert said["new-grade"] == "ASTCT 2019 grade 1, new"
     assert said["rise"] == "ASTCT 2019 grade 3, from 1"
-    assert said["not-ruled-out"].startswith("ASTCT 2019 up to grade 4 not ruled out: nobody measured ")
+    gap = "ASTCT 2019 up to grade 4 not ruled out for 1 h: nobody measured "
+    assert said["not-ruled-out"].startswith(gap)
     assert said["clock-run-out"] == "time is up: repeat"
     assert said["test-overdue"] == "ferritin: 1 h late"
     assert not any("p1" in text for text in said.values())

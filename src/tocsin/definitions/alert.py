@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 ROLES = ("nurse", "physician")
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "grade": (
-        "role", "scales", "at_least", "quiet_minutes", "escalate_at_least", "escalate_after_minutes",
-        "escalate_to", "reading",
+        "role", "scales", "at_least", "quiet_minutes", "quiet_below", "escalate_at_least",
+        "escalate_after_minutes", "escalate_to", "past_at_least", "past_within_hours", "reading",
     ),
     "not_ruled_out": ("role", "scales", "gap_at_least", "after_minutes", "unless_flags", "reading"),
     "clock": ("role", "within_hours", "reading"),
     "test": ("role", "late_minutes", "strengths", "while_grade", "reading"),
 }  # fmt: skip
 ALL = "all"
+#: How long a closed alert is remembered when the next is judged; what is told longer would be told again.
+REMEMBERED_HOURS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,12 @@ class Rules:
     grade_scales: tuple[str, ...]
     grade_at_least: int
     quiet_minutes: float
+    quiet_below: int
     escalate_at_least: int
     escalate_after_minutes: float
     escalate_to: str
+    past_at_least: int
+    past_within_hours: float
     gap_role: str
     gap_scales: tuple[str, ...]
     gap_at_least: int
@@ -83,10 +88,11 @@ def _rules(path: Path, scales: tuple[str, ...]) -> Rules:
     return Rules(
         head.text("id"), head.text("title"),
         grade.role("role"), grade.texts("scales"), grade.whole("at_least"), grade.number("quiet_minutes"),
-        grade.whole("escalate_at_least"), grade.number("escalate_after_minutes"), grade.role("escalate_to"),
+        grade.whole("quiet_below"), grade.whole("escalate_at_least"), grade.number("escalate_after_minutes"),
+        grade.role("escalate_to"), grade.whole("past_at_least"), grade.hours("past_within_hours"),
         gap.role("role"), gap.texts("scales"), gap.whole("gap_at_least"), gap.number("after_minutes"),
         gap.texts("unless_flags"),
-        clock.role("role"), clock.number("within_hours"),
+        clock.role("role"), clock.hours("within_hours"),
         test.role("role"), test.number("late_minutes"), test.texts("strengths"), test.whole("while_grade"),
     )  # fmt: skip
 
@@ -102,6 +108,13 @@ class _Part:
         found = self.reader.number(key)
         if found is None or found < 0:
             raise self.reader.fail(key, "is missing or below 0", "a number, 0 or more")
+        return found
+
+    def hours(self, key: str) -> float:
+        """Hours for which something over is still told: no longer than a closed alert is remembered."""
+        found = self.number(key)
+        if found > REMEMBERED_HOURS:
+            raise self.reader.fail(key, f"is {found:g}", f"hours, at most {REMEMBERED_HOURS}")
         return found
 
     def whole(self, key: str) -> int:

@@ -14,15 +14,14 @@ from tocsin.definitions.load import Library
 from tocsin.definitions.schema import TocsinError
 from tocsin.plots.course import scale_name
 from tocsin.watch import audit
-from tocsin.watch.alerts import CLOCK, ESCALATED, GAP, RISE, TEST, Proposed, late_text, since_of
+from tocsin.watch.alerts import CLOCK, ESCALATED, GAP, LATE, LATELY, RISE, TEST, Proposed, late_text, since_of
 from tocsin.watch.clock import Clock
 from tocsin.watch.ledger import chunks
+from tocsin.watch.pages_words import ago, span
 from tocsin.watch.patient_view import asked
 from tocsin.watch.roles import Actor
 from tocsin.watch.schema import alerts, patients
 
-#: How long a closed alert is remembered when the next is judged.
-LATELY = 24 * 3_600_000_000
 MINUTE = 60_000_000
 DAY = 24 * 3_600_000_000
 #: The longest that an alert may be made quiet.
@@ -51,7 +50,6 @@ def known_of(con: sa.Connection, people: Sequence[str], now: int, *, shadow: boo
 def raise_all(con: sa.Connection, new: Iterable[Proposed], now: int, *, shadow: bool) -> list[Alert]:
     """Store alerts; one whose key is stored already is not raised again. Returns those that are new."""
     raised = []
-    insert = sqlite.insert if con.dialect.name == "sqlite" else postgresql.insert
     for each in new:
         row = {
             "key": each.key + (" shadow" if shadow else ""), "patient_id": each.patient_id, "kind": each.kind,
@@ -59,13 +57,29 @@ def raise_all(con: sa.Connection, new: Iterable[Proposed], now: int, *, shadow: 
             "what": each.what, "definition": each.definition, "role": each.role, "shadow": shadow,
             "raised": now,
         }  # fmt: skip
-        statement = (
-            insert(alerts).values(row).on_conflict_do_nothing(index_elements=["key"]).returning(alerts.c.id)
-        )
-        number = con.execute(statement).scalar()
+        number = _insert(con, row)
+        if number is None and (closed := _long_closed(con, str(row["key"]), now)) is not None:
+            row["key"] = f"{each.key} again-{closed}" + (" shadow" if shadow else "")
+            number = _insert(con, row)
         if number is not None:
-            raised.append({**row, "id": int(number)})
+            raised.append({**row, "id": number})
     return raised
+
+
+def _insert(con: sa.Connection, row: Alert) -> int | None:
+    """Store a row; none where its key is there."""
+    insert = sqlite.insert if con.dialect.name == "sqlite" else postgresql.insert
+    number = con.execute(
+        insert(alerts).values(row).on_conflict_do_nothing(index_elements=["key"]).returning(alerts.c.id)
+    ).scalar()
+    return None if number is None else int(number)
+
+
+def _long_closed(con: sa.Connection, key: str, now: int) -> int | None:
+    """When an alert was closed that was forgotten since: it holds again, and its key must not hide that."""
+    query = sa.select(alerts.c.closed).where(alerts.c.key == key, alerts.c.closed <= now - LATELY)
+    closed = con.execute(query).scalar()
+    return None if closed is None else int(closed)
 
 
 def close(con: sa.Connection, numbers: Sequence[int], now: int) -> None:
@@ -84,7 +98,9 @@ def open_alerts(
     shadow: bool = False,
     patient_id: str | None = None,
 ) -> list[Alert]:
-    """Alerts that are neither closed, dismissed nor quiet now, of patients who are watched; oldest first."""
+    """Alerts that are neither closed, dismissed nor quiet now, of patients who are watched; oldest first.
+
+    Each carries `now`, so that its text can say how late it is."""
     query = (
         sa.select(alerts)
         .join(patients, patients.c.patient_id == alerts.c.patient_id)
@@ -102,7 +118,7 @@ def open_alerts(
         query = query.where(alerts.c.shadow.is_(False))
     if patient_id is not None:
         query = query.where(alerts.c.patient_id == patient_id)
-    return [dict(row) for row in con.execute(query).mappings()]
+    return [{**row, "now": now} for row in con.execute(query).mappings()]
 
 
 def acknowledge(con: sa.Connection, clock: Clock, number: int, actor: Actor) -> None:
@@ -119,10 +135,12 @@ def acknowledge(con: sa.Connection, clock: Clock, number: int, actor: Actor) -> 
 
 
 def dismiss(con: sa.Connection, clock: Clock, number: int, actor: Actor, reason: str) -> None:
-    """Not needed, and why. The reason stays with the alert, and is counted in the report."""
+    """Not needed, and why; the first one counts. The reason stays with the alert and in the report."""
     row, said = _row(con, number), " ".join(reason.split())
     if not said or len(said) > 500:
         raise AlertError("an alert is dismissed with a reason\n  fix: 1 to 500 characters")
+    if row.dismissed is not None:
+        return
     con.execute(
         alerts.update()
         .where(alerts.c.id == number)
@@ -155,6 +173,7 @@ def _note(con: sa.Connection, clock: Clock, actor: Actor, action: str, row: Any)
 def text_of(alert: Mapping[str, Any], lib: Library) -> str:
     """An alert in one plain sentence; nobody's name is in it."""
     scale = scale_name(lib, alert["scale"]) if alert["scale"] else ""
+    now = alert.get("now", alert["raised"])
     again = "nobody acknowledged: " if alert["what"] == ESCALATED else ""
     match alert["kind"]:
         case kind if kind == RISE:
@@ -162,11 +181,17 @@ def text_of(alert: Mapping[str, Any], lib: Library) -> str:
         case kind if kind == GAP:
             names = list(dict.fromkeys(asked(lib, name) for name in (alert["what"] or "").split()))
             what = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-            return f"{scale} up to grade {alert['up_to']} not ruled out: nobody measured {what}"
+            since = since_of(alert["key"])
+            long = "" if since is None else f" for {span(now - since)}"
+            return f"{scale} up to grade {alert['up_to']} not ruled out{long}: nobody measured {what}"
         case kind if kind == CLOCK:
             return f"time is up: {alert['what']}"
         case kind if kind == TEST:
-            return late_text(alert["what"] or "", since_of(alert["key"]), alert["raised"])
+            return late_text(alert["what"] or "", since_of(alert["key"]), now)
+        case kind if kind == LATE:
+            start, end = (int(each) for each in alert["what"].split())
+            lasted, past = span(end - start), ago(end, now)
+            return f"late: {scale} was grade {alert['grade']} for {lasted}, until {past}"
         case _:
             return f"{again}{scale} grade {alert['grade']}, new"
 

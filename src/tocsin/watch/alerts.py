@@ -1,26 +1,35 @@
-"""What a ward is alerted to: from where a patient stands and what is due, never from the way there.
+"""What a ward is alerted to: from where a patient stands and what is due.
 
 Every rule compares what holds now with what was alerted before, so that a restart, a second worker or facts
 in another order raise nothing twice, and a rise that was missed while the service was down is raised when it
-is back. A grade of the past, raised by a fact that came late, is no alert: it is over.
+is back. Grades are compared as proven and not ruled out since: a lapse is no fall, and its end no rise. A
+high grade that was over before anybody was alerted does not ring as new: it is listed as late.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tocsin.definitions.alert import ALL, Rules
+from tocsin.definitions.alert import ALL, REMEMBERED_HOURS, Rules
 from tocsin.watch.pages_words import micros_of, span
 from tocsin.watch.standing import Span, Standing
 
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE
 NEW, RISE, GAP, CLOCK, TEST = "new-grade", "rise", "not-ruled-out", "clock-run-out", "test-overdue"
-KINDS = (NEW, RISE, GAP, CLOCK, TEST)
+LATE = "late-grade"
+KINDS = (NEW, RISE, GAP, CLOCK, TEST, LATE)
 GRADES = (NEW, RISE)
 ESCALATED = "escalated"
+#: How long a closed alert is remembered when the next is judged.
+LATELY = REMEMBERED_HOURS * HOUR
+
+AGAIN = re.compile(r" again-\d+$")
+#: The moment in a key: since when, or due.
+MOMENT = re.compile(r" (?:gap|clock|test) (\d+)(?: again-\d+)?$")
 
 Alert = Mapping[str, Any]
 
@@ -75,14 +84,14 @@ def judge(
         mine = [alert for alert in known if alert["scale"] == scale]
         if _among(scale, rules.grade_scales):
             raised, ended = _grade(patient_id, each, spans.get(scale, ()), mine, now, rules)
-            new += raised
-            gone += ended
+            new += [*raised, *_late(patient_id, each, spans.get(scale, ()), mine, now, rules)]
+            gone += [*ended, *_seen(mine, now, rules)]
         if _among(scale, rules.gap_scales):
             raised, ended = _gap(patient_id, each, spans.get(scale, ()), mine, now, rules)
             new += raised
             gone += ended
     if answer is not None:
-        ill = max(each.grade for each in standing.values())
+        ill = max(max(each.grade, each.proven) for each in standing.values())
         wanted = [*_clocks(patient_id, answer, ill, now, rules), *_tests(patient_id, answer, ill, now, rules)]
         holding = {each.key for each in wanted}
         new += [each for each in wanted if not _raised(each.key, known)]
@@ -105,6 +114,14 @@ def _raised(key: str, known: Iterable[Alert]) -> bool:
     return any(base(alert["key"]) == key for alert in known)
 
 
+def _again(key: str, known: Iterable[Alert]) -> str:
+    """The key, or one of its own for what was closed (a row taken back) and holds again."""
+    closed = [
+        alert["closed"] for alert in known if AGAIN.sub("", base(alert["key"])) == key and alert["closed"]
+    ]
+    return f"{key} again-{max(closed)}" if closed else key
+
+
 def _among(scale: str, scales: tuple[str, ...]) -> bool:
     return ALL in scales or scale in scales
 
@@ -113,35 +130,98 @@ def _grade(
     who: str, each: Standing, spans: Sequence[Span], mine: Sequence[Alert], now: int, rules: Rules
 ) -> tuple[list[Proposed], list[int]]:
     """A grade that rose; alerts of grades that were ruled out since are closed, a lapse closes none."""
+    level = max(each.grade, each.proven)
     told = [alert for alert in mine if alert["kind"] in GRADES]
     standing = [alert for alert in told if alert["closed"] is None]
-    gone = [alert["id"] for alert in standing if alert["grade"] > max(each.grade, each.proven)]
+    gone = [alert["id"] for alert in standing if alert["grade"] > level]
     left = [alert for alert in standing if alert["id"] not in gone]
-    before, since = run_of(spans, each)
-    quiet = now - round(rules.quiet_minutes * MINUTE)
-    said = any(
-        alert["grade"] >= each.grade
-        and (alert["closed"] is None or alert["raised"] >= since or alert["closed"] > quiet)
-        for alert in told
-    )
-    if each.grade < rules.grade_at_least or before >= each.grade or said:
+    stretch = next((one for one in reversed(stretches(spans, each, level)) if one.end is None), None)
+    if level < rules.grade_at_least or stretch is None or _said(stretch, level, told, left, now, rules):
         return list(_escalated(who, each, left, now, rules)), gone
     risen = Proposed(
-        f"{who} {each.scale} grade {each.grade} {since}", who, RISE if before else NEW, rules.grade_role,
-        each.scale, each.grade, each.up_to, before, "", each.definition,
+        _again(f"{who} {each.scale} grade {level} {stretch.start}", told), who,
+        RISE if stretch.before else NEW, rules.grade_role, each.scale, level, each.up_to, stretch.before, "",
+        each.definition,
     )  # fmt: skip
     # the rise says it all: what was open for a lower grade is closed
     return [risen], [*gone, *(alert["id"] for alert in left)]
 
 
-def run_of(spans: Sequence[Span], each: Standing) -> tuple[int, int]:
-    """The grade before the one that stands, and since when this one stands; 0 before the record."""
-    since = each.start
-    for run in reversed(spans):
-        if run.grade != each.grade:
-            return run.grade, since
-        since = run.start
-    return 0, since
+def _said(
+    stretch: Stretch, level: int, told: Sequence[Alert], left: Sequence[Alert], now: int, rules: Rules
+) -> bool:
+    """Whether somebody was alerted that this grade stands."""
+    enough = [alert for alert in told if alert["grade"] >= level]
+    quiet = now - round(rules.quiet_minutes * MINUTE)
+    if any(alert["grade"] >= level for alert in left):
+        return True
+    if stretch.peak > level:
+        # on the way down: whoever was alerted to the peak knows; what is long ago is not remembered
+        return stretch.start < now - LATELY or any(alert["raised"] >= stretch.start for alert in enough)
+    return level < rules.quiet_below and any(
+        alert["closed"] is None or alert["closed"] > quiet for alert in enough
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """From `start` to `end` (none: it stands) a grade or more was proven and not ruled out; `peak` the most,
+    `before` what stood until then."""
+
+    start: int
+    end: int | None
+    peak: int
+    before: int
+
+
+def stretches(spans: Sequence[Span], each: Standing, least: int) -> list[Stretch]:
+    """When `least` or more was proven and not ruled out since, in order of time.
+
+    >>> each = Standing("s", 0, 9, 1, 1, False, (), (), (), (), "", 1, None)
+    >>> stretches([Span(0, 1, 1), Span(2, 3, 3), Span(4, 0, 4), Span(6, 1, 1)], each, 3)
+    [Stretch(start=2, end=6, peak=3, before=1)]
+    """
+    found: list[Stretch] = []
+    begun: tuple[int, int] | None = None
+    level = peak = 0
+    for run in spans or (Span(each.start, max(each.grade, each.proven), each.up_to),):
+        was, level = level, max(run.grade, min(level, run.up_to))
+        if level >= least:
+            begun = begun or (run.start, was)
+            peak = max(peak, level)
+        elif begun:
+            found.append(Stretch(begun[0], run.start, peak, begun[1]))
+            begun, peak = None, 0
+    if begun:
+        found.append(Stretch(begun[0], None, peak, begun[1]))
+    return found
+
+
+def _late(
+    who: str, each: Standing, spans: Sequence[Span], mine: Sequence[Alert], now: int, rules: Rules
+) -> Iterator[Proposed]:
+    """A high grade that was over before anybody was alerted to it."""
+    for one in stretches(spans, each, rules.past_at_least):
+        if one.end is None or one.end <= now - round(rules.past_within_hours * HOUR):
+            continue
+        told = (alert for alert in mine if alert["kind"] in (*GRADES, LATE))
+        if not any(alert["grade"] >= one.peak and alert["raised"] >= one.start for alert in told):
+            yield Proposed(
+                f"{who} {each.scale} late {one.peak} {one.start}", who, LATE, rules.grade_role, each.scale,
+                one.peak, what=f"{one.start} {one.end}", definition=each.definition,
+            )  # fmt: skip
+
+
+def _seen(mine: Iterable[Alert], now: int, rules: Rules) -> list[int]:
+    """What was listed as late and has been seen, or was listed for its time."""
+    over = now - round(rules.past_within_hours * HOUR)
+    return [
+        alert["id"]
+        for alert in mine
+        if alert["kind"] == LATE
+        and alert["closed"] is None
+        and (alert["acknowledged"] is not None or alert["raised"] <= over)
+    ]
 
 
 def _escalated(who: str, each: Standing, left: Iterable[Alert], now: int, rules: Rules) -> Iterator[Proposed]:
@@ -179,7 +259,7 @@ def _gap(
         since = run.start
     if told or now - since < rules.gap_after_minutes * MINUTE:
         return [], []
-    key = f"{who} {each.scale} gap {since}"
+    key = _again(f"{who} {each.scale} gap {since}", [alert for alert in mine if alert["kind"] == GAP])
     return [
         Proposed(
             key, who, GAP, rules.gap_role, each.scale, each.grade, each.up_to, each.proven,
@@ -215,9 +295,13 @@ def _tests(who: str, answer: Mapping[str, Any], ill: int, now: int, rules: Rules
 
 
 def since_of(key: str) -> int | None:
-    """The moment in a key, as clocks and tests carry it."""
-    last = base(key).rsplit(" ", 1)[-1]
-    return int(last) if last.isdigit() else None
+    """The moment in a key, as gaps, clocks and tests carry it.
+
+    >>> since_of("p1 astct-2019 gap 7 again-9 shadow"), since_of("p1 astct-2019 grade 3 7")
+    (7, None)
+    """
+    found = MOMENT.search(base(key))
+    return int(found[1]) if found else None
 
 
 def late_text(what: str, due: int | None, now: int) -> str:
