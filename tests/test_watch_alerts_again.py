@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tocsin.watch import alert_log
+from tocsin.watch import alert_log, ledger
 from tocsin.watch.roles import Actor
-from tocsin.watch.schema import alerts
+from tocsin.watch.schema import alerts, patients
 from tocsin.watch.standing import proven_in
 from tocsin.watch.store import Store
 from told import LIB, NOON, RULES, Told, spans_of
@@ -183,6 +183,20 @@ def test_how_late_a_test_is_grows_while_it_is_shown(told):
         if row["kind"] == "test-overdue"
     ]
     assert texts == ["ferritin: 2 h late", "ferritin: 5 h late"]
+
+
+@pytest.mark.parametrize("ending", [{"discharged": NOON}, {"merged_into": "p2"}])
+def test_nobody_is_asked_about_a_record_that_is_no_longer_watched(told, ending):
+    """Discharged, or read under another name: its alerts leave every list, and are there again if it is."""
+    told.look(1, WELL, (1, 3, 3))
+    who = patients.update().where(patients.c.patient_id == "p1")
+    with told.store.writing() as con:
+        ledger.admit(con, ["p2"], NOON)
+        con.execute(who.values(**ending))
+    assert told.open(1) == []
+    with told.store.writing() as con:
+        con.execute(who.values(dict.fromkeys(ending)))
+    assert len(told.open(1)) == 1
 
 
 # --- always ------------------------------------------------------------------------------------------------

@@ -108,6 +108,7 @@ def open_alerts(
             alerts.c.closed.is_(None),
             alerts.c.dismissed.is_(None),
             patients.c.discharged.is_(None),
+            patients.c.merged_into.is_(None),
             sa.or_(alerts.c.snoozed_until.is_(None), alerts.c.snoozed_until <= now),
         )
         .order_by(alerts.c.raised, alerts.c.id)
