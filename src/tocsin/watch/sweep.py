@@ -151,9 +151,14 @@ class Sweep:
         if len(dirty) >= most:
             return dirty[:most]
         seen = self.digests
-        late = [who for who in list(held) if who not in seen or now - seen[who].at >= ROUND]
+        late = [who for who in list(held) if who not in seen or now - seen[who].at >= self._every(who)]
         late.sort(key=lambda who: seen[who].at if who in seen else 0)
         return list(dict.fromkeys([*dirty, *late]))[:most]
+
+    def _every(self, who: str) -> int:
+        """How often somebody is looked at: the very ill every minute, so that nobody answering is noticed."""
+        grades = [each.grade for each in self.service.standing(who).values()]
+        return MINUTE if max(grades, default=0) >= self.rules.escalate_at_least else ROUND
 
     def _judge(self, answers: Mapping[str, dict[str, Any] | None]) -> None:
         """Raise what persons call for, close what no longer holds, and tell."""
@@ -167,8 +172,9 @@ class Sweep:
         whose: dict[str, None] = {}
         for who, answer in answers.items():
             held = service.memory.held.get(who)
-            standing, spans = (held.standing, held.spans) if held else ({}, {})
-            verdict = alerts.judge(who, standing, spans, answer, known[who], now, self.rules)
+            if held is None:  # gone home, or not taken up yet: neither says that a grade is over
+                continue
+            verdict = alerts.judge(who, held.standing, held.spans, answer, known[who], now, self.rules)
             new += verdict.new
             gone += verdict.gone
             if verdict.gone:
