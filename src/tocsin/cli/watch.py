@@ -113,9 +113,20 @@ def opened(db: str | None, demo: bool, speed: float) -> Iterator[Store]:
         store = Store.open(where, clock)
         try:
             check_kind(store, demo)
+            if demo:
+                go_on(store, speed)
             yield store
         finally:
             store.close()
+
+
+def go_on(store: Store, speed: float) -> None:
+    """A demonstration that is opened again goes on where it was left: its clock had run ahead of ours."""
+    from tocsin.watch.clock import Clock
+    from tocsin.watch.demo import left_at
+
+    if (left := left_at(store)) is not None:
+        store.clock = Clock(start=left, speed=speed)
 
 
 def check_kind(store: Store, demo: bool) -> None:
@@ -155,21 +166,26 @@ def began(server: Server, service: Service, listen: Listen, code: str | None) ->
 
 
 def feeder_of(service: Service) -> Any:
-    """What brings a demonstration's facts."""
+    """What brings a demonstration's facts: simulated patients, or the examples where there is no model."""
     from tocsin.watch import demo
 
     def beds() -> Iterator[demo.Bed]:
         from tocsin.cli.demo import examples_folder
         from tocsin.definitions.schema import TocsinError
 
-        say("Simulating 18 patients (compiling takes half a minute, once)")
         try:
+            from tocsin.simulation.compiled import is_cached
+
+            say(f"Simulating 18 patients{'' if is_cached() else ' (compiling takes half a minute, once)'}")
             yield from demo.simulated(service.lib)
         except (ImportError, TocsinError) as error:
             say(f"Nothing can be simulated here ({type(error).__name__}): the example patients come instead")
             yield from demo.examples(examples_folder(), service.lib)
 
-    return demo.Feeder(service, beds())
+    def after(bed: demo.Bed) -> demo.Bed | None:
+        return demo.next_simulated(bed, service.lib) if bed.therapy else None
+
+    return demo.Feeder(service, beds(), after)
 
 
 def first_code(service: Service) -> str | None:
