@@ -1,4 +1,4 @@
-"""Where the service listens, how it ends, and the simulated ward: the real program, as it is started."""
+"""Where the service listens, how it ends: the real program, as it is started."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import re
 import ssl
 import subprocess
 import sys
-import time
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from tocsin.watch import demo
-from tocsin.watch.clock import Clock
-from tocsin.watch.roles import Actor
 from tocsin.watch.serve import Listen, ListenError
-from tocsin.watch.service import Service, Settings
+from tocsin.watch.service import Service
 from tocsin.watch.store import Store
 from watched import LIB
 
@@ -159,57 +155,3 @@ def test_simulated_patients_never_lie_among_real_ones(tmp_path, first):
     )  # fmt: skip
     assert done.returncode == 1
     assert "taken for real" in done.stderr
-
-
-def test_the_demonstration_lives(tmp_path):
-    """A full ward at once, somebody ill, and more happens as its clock goes."""
-    service = Service(
-        Store.open(f"sqlite:///{tmp_path}/d.db", Clock(speed=600.0)), lib=LIB, settings=Settings(demo=True)
-    )
-    service.start()
-    feeder = demo.Feeder(service, demo.simulated(LIB))
-    feeder.start()
-    try:
-        assert feeder.full.wait(240)
-        first = service.board("astct-2019")
-        assert first.watched == sum(len(hours) for _, _, hours in demo.PATIENTS)
-        assert max(row.grade for row in first.rows) >= 2
-        assert first.rows[0].grade >= 2
-        assert any(row.state in ("lapsed", "unmeasured", "not-ruled-out") for row in first.rows)
-        seq = service.seq
-        end = time.monotonic() + 30
-        while service.seq == seq and time.monotonic() < end:
-            time.sleep(0.1)
-        assert service.seq > seq
-        assert all(row.name and row.bed for row in first.rows)
-    finally:
-        service.stop()
-        service.store.close()
-
-
-def test_without_a_model_the_examples_are_replayed(tmp_path, examples):
-    service = Service(
-        Store.open(f"sqlite:///{tmp_path}/d.db", Clock(speed=60.0)), lib=LIB, settings=Settings(demo=True)
-    )
-    service.start()
-    feeder = demo.Feeder(service, demo.examples(examples, LIB))
-    feeder.start()
-    try:
-        assert feeder.full.wait(60)
-        assert service.board("astct-2019").watched == len(list(examples.glob("*.csv")))
-    finally:
-        service.stop()
-        service.store.close()
-
-
-def test_a_visitor_of_the_demonstration_comes_in_by_the_link(tmp_path):
-    from doors_watch import house
-
-    with house(f"sqlite:///{tmp_path}/w.db", demo_code="open-sesame") as built:
-        assert built.browser().get("/demo?code=wrong").status_code == 404
-        browser = built.browser()
-        assert browser.get("/demo?code=open-sesame").status_code == 303
-        page = browser.get("/")
-        assert page.status_code == 200
-        assert "DEMO" in page.text
-        assert Actor("demo physician", "physician").name in page.text or "Sign out" in page.text

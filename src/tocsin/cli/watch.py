@@ -182,8 +182,8 @@ def feeder_of(service: Service) -> Any:
             say(f"Nothing can be simulated here ({type(error).__name__}): the example patients come instead")
             yield from demo.examples(examples_folder(), service.lib)
 
-    def after(bed: demo.Bed) -> demo.Bed | None:
-        return demo.next_simulated(bed, service.lib) if bed.therapy else None
+    def after(bed: demo.Bed) -> demo.Bed:
+        return demo.next_simulated(bed, service.lib) if bed.therapy else demo.next_example(bed)
 
     return demo.Feeder(service, beds(), after)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import count
 from pathlib import Path
@@ -32,13 +32,13 @@ HOUR = 3_600_000_000
 WARD = "5 West"
 #: Therapy, seed and hours since the first dose when the demonstration begins.
 PATIENTS = (
-    ("axicabtagene-ciloleucel", 9, (105, 26, 58, 20, 122, 75, 12, 106, 150, 240)),
+    ("axicabtagene-ciloleucel", 9, (105, 26, 58, 20, 122, 75, 12, 106, 150, 205)),
     ("teclistamab", 11, (66, 41, 8, 102, 30, 95, 140, 22)),
 )
 #: Days a patient stays, and hours until somebody new lies in the bed.
-DAYS, EMPTY = 11.0, 5.0
+DAYS, EMPTY = 9.0, 5.0
 #: Of so many who might come next the one with the most facts does: who is ill is measured more often.
-DRAWN = 4
+DRAWN = 8
 FIRST = (
     "Ada", "Rosa", "Karl", "Lea", "Jan", "Bo", "Tove", "Mia", "Pia", "Sam", "Dan", "Eva", "Noor", "Ivo",
     "Ines", "Tom", "Yuki", "Ola",
@@ -69,6 +69,16 @@ class Bed:
     since_dose: float
     therapy: str = ""
     turn: int = 0
+
+    @property
+    def first(self) -> int:
+        """When the course begins."""
+        return int(min(row["time"] for row in self.rows if row["measure"] not in ("age", "sex", "weight")))
+
+    @property
+    def hours(self) -> float:
+        """How long the course is."""
+        return float(max(row["time"] for row in self.rows) - self.first) / HOUR
 
     def details(self, year: int) -> dict[str, str]:
         """Who the patient is said to be; nobody of that name was meant."""
@@ -109,14 +119,21 @@ def next_simulated(bed: Bed, lib: Library) -> Bed:
 
 
 def examples(folder: Path, lib: Library) -> Iterator[Bed]:
-    """The example patients, where nothing can be simulated; each has just begun to be ill."""
+    """The example patients, where nothing can be simulated; each in the middle of the course."""
     from tocsin.sources.read import open_source
 
     number = 0
     for path in sorted(folder.glob("*.csv")):
         for name, rows in _by_patient(open_source(path, lib=lib).table()):
-            yield Bed(number, f"{name}-{number + 1}", tuple(rows), 36.0)
+            bed = Bed(number, f"{name}-{number + 1}", tuple(rows), 0.0)
+            yield replace(bed, since_dose=min(36.0, bed.hours / 2))
             number += 1
+
+
+def next_example(bed: Bed) -> Bed:
+    """The same example again, as somebody else."""
+    turn, name = bed.turn + 1, bed.patient_id.removesuffix(f"-{bed.turn}") if bed.turn else bed.patient_id
+    return replace(bed, patient_id=f"{name}-{turn}", turn=turn, since_dose=bed.since_dose - bed.hours - EMPTY)
 
 
 def _by_patient(table: pa.Table) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -128,8 +145,7 @@ def _by_patient(table: pa.Table) -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 def facts_of(bed: Bed, began: int) -> list[tuple[int, dict[str, Any]]]:
     """A patient's facts at their places in the demonstration, each with when it becomes known, in order."""
-    first = min(row["time"] for row in bed.rows if row["measure"] not in ("age", "sex", "weight"))
-    shift = began - round(bed.since_dose * HOUR) - first
+    shift = began - round(bed.since_dose * HOUR) - bed.first
     told = [
         (max(row["time"], row["recorded"] or 0) + shift, _fact(bed, row, shift))
         for row in bed.rows
@@ -181,7 +197,7 @@ class Feeder:
     """
 
     def __init__(
-        self, service: Service, beds: Iterable[Bed], after: Callable[[Bed], Bed | None] | None = None
+        self, service: Service, beds: Iterable[Bed], after: Callable[[Bed], Bed] | None = None
     ) -> None:
         self.service, self.beds, self.after = service, beds, after
         self.began = began_at(service.store)
@@ -255,6 +271,5 @@ class Feeder:
         if known is not None and known.discharged is None:
             with suppress(PatientError):  # erased meanwhile
                 self.service.discharge(SYSTEM, bed.patient_id)
-        follower = self.after(bed) if self.after is not None and not self.service.ending else None
-        if follower is not None:
-            self._admit(follower)
+        if self.after is not None and not self.service.ending:
+            self._admit(self.after(bed))
