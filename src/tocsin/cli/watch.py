@@ -96,7 +96,9 @@ def watch_command(
         code = secrets.token_urlsafe(9) if demo else None
         app = create_app(service, secure=listen.secure, demo_code=code, oidc=provider, hosts=listen.hosts)
         server = Server(app, service, listen)
-        server.ready = lambda: began(server, service, listen, code)
+        # asked before it listens: a store that hangs must not hold up the loop that hears signals
+        invited = None if demo else first_code(store)
+        server.ready = lambda: began(server, service, listen, code, invited)
         run(server, seconds=seconds)
     say("ended; everything that was answered for is stored" if not demo else "ended")
 
@@ -150,7 +152,7 @@ def check_kind(store: Store, demo: bool) -> None:
             con.execute(kept.insert().values(name="demo", value="1"))
 
 
-def began(server: Server, service: Service, listen: Listen, code: str | None) -> None:
+def began(server: Server, service: Service, listen: Listen, code: str | None, invited: str | None) -> None:
     """Say where it listens, and how to come in."""
     address = listen.address(server.bound)
     if code is not None:
@@ -159,7 +161,7 @@ def began(server: Server, service: Service, listen: Listen, code: str | None) ->
         feeder_of(service).start()
     else:
         click.echo(f"Watching. Open {address}")
-        if invited := first_code(service):
+        if invited is not None:
             say(f"No account yet: open {address}/first-run, and give the code within 30 minutes:")
             click.echo(invited, err=True)
     say("Ctrl-C ends it.")
@@ -188,14 +190,14 @@ def feeder_of(service: Service) -> Any:
     return demo.Feeder(service, beds(), after)
 
 
-def first_code(service: Service) -> str | None:
+def first_code(store: Store) -> str | None:
     """A code for the first account, where there is none."""
     import sqlalchemy as sa
 
     from tocsin.watch import auth
     from tocsin.watch.schema import accounts
 
-    with service.store.writing() as con:
+    with store.writing() as con:
         if con.execute(sa.select(accounts.c.name).limit(1)).first():
             return None
-        return auth.invite(con, service.clock)
+        return auth.invite(con, store.clock)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import re
 import signal
 import socket
 import ssl
+import sys
 import threading
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,14 +22,41 @@ import uvicorn
 from fastapi import FastAPI
 
 from tocsin.definitions.schema import TocsinError
+from tocsin.watch.journal import failed, log
 from tocsin.watch.service import Service
 
 #: Seconds that requests under way may still take when the service ends.
 GRACE = 5
+#: Seconds after which it ends in any case: a store that hangs must not keep it from ending.
+LAST = 8.0
+UNANSWERED = (
+    "ended without waiting any longer for the store, which does not answer\n"
+    "  everything that was answered for is stored; whoever got no answer sends again"
+)
+NOT_BEGUN = "the service could not begin\n  fix: see the line before; is the store in order?"
 
 
 class ListenError(TocsinError):
     """An address that the service will not or cannot listen on."""
+
+
+class BeginError(TocsinError):
+    """A service that could not begin."""
+
+
+def without_messages(record: logging.LogRecord) -> bool:
+    """Let the web server's own failures through by kind and place alone: a message may quote a patient."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        if not isinstance(error, CancelledError):  # the end of a request that the end did not wait for
+            failed("the web server", error)
+        return False
+    if (text := record.getMessage()).startswith("Traceback"):
+        last = text.rpartition("Traceback (most recent call last):")[2]
+        kind = re.search(r"^[A-Za-z_][\w.]*", last, re.MULTILINE)
+        log.error("beginning failed: %s", kind[0] if kind else "?")
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +130,11 @@ class Server(uvicorn.Server):
             ssl_certfile=listen.certificate, ssl_keyfile=str(listen.key) if listen.key else None,
         )  # fmt: skip
         super().__init__(config)
+        logging.getLogger("uvicorn.error").addFilter(without_messages)
         self.service, self.interrupted = service, False
+        self.before = set(threading.enumerate())
+        self.last = threading.Timer(LAST, self._at_once)
+        self.last.daemon = True
         self.ready: Callable[[], None] = lambda: None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -110,8 +146,21 @@ class Server(uvicorn.Server):
     def end(self, interrupted: bool = False) -> None:
         """Begin to end; from any thread."""
         self.interrupted = self.interrupted or interrupted
+        first, self.should_exit = not self.should_exit, True
+        if first:
+            self.last.start()
         self.service.hub.close()
-        self.should_exit = True
+
+    def _at_once(self) -> None:
+        """End although something still waits: none of it was answered for."""
+        print(UNANSWERED, file=sys.stderr, flush=True)
+        os._exit(130 if self.interrupted else 1)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a thread of ours still works: the process would wait for it, however long."""
+        known = {*self.before, threading.current_thread()}
+        return any(not each.daemon for each in threading.enumerate() if each not in known)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -138,8 +187,14 @@ class Server(uvicorn.Server):
 
 
 def run(server: Server, *, seconds: float | None = None) -> None:
-    """Serve until a signal, or for some seconds; raises `KeyboardInterrupt` after Ctrl-C, `ListenError`
-    where the port is taken."""
+    """Serve until a signal, or for some seconds.
+
+    Raises
+    ------
+    KeyboardInterrupt : after Ctrl-C.
+    ListenError       : the port is taken.
+    BeginError        : the service could not begin; why was logged.
+    """
     timer = None
     if seconds is not None:
         timer = threading.Timer(seconds, server.end)
@@ -148,6 +203,8 @@ def run(server: Server, *, seconds: float | None = None) -> None:
     try:
         server.run()
     except SystemExit:
+        if server.lifespan.should_exit:
+            raise BeginError(NOT_BEGUN) from None
         raise ListenError(
             f"cannot listen on {server.config.host}:{server.config.port}\n"
             "  why: another program listens there, or the address is not this machine's\n"
@@ -156,5 +213,7 @@ def run(server: Server, *, seconds: float | None = None) -> None:
     finally:
         if timer is not None:
             timer.cancel()
+        if not server.waiting:
+            server.last.cancel()
     if server.interrupted:
         raise KeyboardInterrupt
