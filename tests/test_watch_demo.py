@@ -81,7 +81,7 @@ def test_the_demonstration_lives(tmp_path, beds):
 def test_without_a_model_the_examples_are_replayed_again_and_again(tmp_path, examples):
     beds = list(demo.examples(examples, LIB))
     assert len(beds) == len(list(examples.glob("*.csv")))
-    with fed(tmp_path, beds, Clock(speed=7_200.0), demo.next_example) as feeder:
+    with fed(tmp_path, beds, Clock(speed=36_000.0), demo.next_example) as feeder:
         people = feeder.service.people
         assert {bed.patient_id for bed in beds} <= {*people.of}
         until(lambda: any(who.endswith("-2") for who in people.of if who.startswith("P01")))
