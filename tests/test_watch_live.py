@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,8 @@ class Ward(RuleBasedStateMachine):
             Store.open(self.address, self.clock), lib=LIB, scales=SCALES, settings=Settings(demo=True)
         )
         self.service.start()
+        while self.service.health.loading:  # until then it says of nobody where they stand
+            time.sleep(0.001)
 
     @precondition(lambda self: self.waiting)
     @rule(count=st.integers(1, 12))
@@ -182,8 +185,6 @@ class Ward(RuleBasedStateMachine):
 
     def close(self) -> None:
         """End the service."""
-        while self.service.health.loading:  # what is loaded later than it is asked would not be compared
-            pass
         self.service.stop()
         self.service.store.close()
 

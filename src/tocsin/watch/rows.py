@@ -30,6 +30,7 @@ MOST = 200
 #: How long a change of grade is news.
 NEWS = 6 * HOUR
 HOURS = 24
+NOTHING, LOADING = "nothing is charted yet", "the chart is still being read"
 RISES = ("rise", "new-grade")
 
 
@@ -85,7 +86,8 @@ def _first(
 
 def _row(service: Service, who: Patient, scale: str, now: int, told: Sequence[Mapping[str, Any]]) -> Row:
     lib, held = service.lib, service.memory.held.get(who.patient_id) or Held()
-    standing = held.standing.get(scale) or unknown(lib, scale, now)
+    loading = service.health.loading > 0 and who.patient_id not in service.memory.held
+    standing = held.standing.get(scale) or unknown(lib, scale, now, loading)
     tz = zone(who.time_zone or service.settings.time_zone)
     state = state_of(standing)
     spans = held.spans.get(scale, [])
@@ -113,10 +115,11 @@ def _row(service: Service, who: Patient, scale: str, now: int, told: Sequence[Ma
     )  # fmt: skip
 
 
-def unknown(lib: Library, scale: str, now: int) -> Standing:
-    """Where somebody stands of whom nothing is charted: nothing is ruled out."""
-    item = lib.scale(scale)
-    return Standing(scale, now, now, 0, item.top, False, (), ("anything",), (), (), item.hash, 0, None)
+def unknown(lib: Library, scale: str, now: int, loading: bool = False) -> Standing:
+    """Where somebody stands of whom nothing is charted, or whose chart is still being read: nothing is ruled
+    out."""
+    item, waits = lib.scale(scale), LOADING if loading else NOTHING
+    return Standing(scale, now, now, 0, item.top, False, (), (waits,), (), (), item.hash, 0, None)
 
 
 def initials(who: Patient) -> str:
@@ -205,8 +208,8 @@ def gap(waiting: Iterable[str], newest: Newest, now: int, lib: Library) -> str:
     """What nobody measured, for how long: the longest first, three at most."""
     ages: dict[str, int | None] = {}
     for name in waiting:
-        if name == "anything":
-            return "nothing is charted yet"
+        if name in (NOTHING, LOADING):
+            return name
         reading = newest.readings.get(name)
         what = asked(lib, name)
         known = [age for age in (ages.get(what), now - reading.time if reading else None) if age is not None]
