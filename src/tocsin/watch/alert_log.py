@@ -14,7 +14,20 @@ from tocsin.definitions.load import Library
 from tocsin.definitions.schema import TocsinError
 from tocsin.plots.course import scale_name
 from tocsin.watch import audit
-from tocsin.watch.alerts import CLOCK, ESCALATED, GAP, LATE, LATELY, RISE, TEST, Proposed, late_text, since_of
+from tocsin.watch.alerts import (
+    CLOCK,
+    ESCALATED,
+    GAP,
+    GRADES,
+    LATE,
+    LATELY,
+    RISE,
+    TEST,
+    Proposed,
+    base,
+    late_text,
+    since_of,
+)
 from tocsin.watch.clock import Clock
 from tocsin.watch.ledger import chunks
 from tocsin.watch.pages_words import ago, span
@@ -51,6 +64,8 @@ def raise_all(con: sa.Connection, new: Iterable[Proposed], now: int, *, shadow: 
     """Store alerts; one whose key is stored already is not raised again. Returns those that are new."""
     raised = []
     for each in new:
+        if _beside(con, each, shadow):
+            continue
         row = {
             "key": each.key + (" shadow" if shadow else ""), "patient_id": each.patient_id, "kind": each.kind,
             "scale": each.scale, "grade": each.grade, "up_to": each.up_to, "before": each.before,
@@ -66,6 +81,17 @@ def raise_all(con: sa.Connection, new: Iterable[Proposed], now: int, *, shadow: 
     return raised
 
 
+def _beside(con: sa.Connection, each: Proposed, shadow: bool) -> bool:
+    """Whether another worker said it meanwhile, under another key because it knew fewer facts."""
+    if each.kind not in GRADES or each.what == ESCALATED:
+        return False
+    query = sa.select(alerts.c.id).where(
+        alerts.c.patient_id == each.patient_id, alerts.c.scale == each.scale, alerts.c.kind.in_(GRADES),
+        alerts.c.shadow == shadow, alerts.c.closed.is_(None), alerts.c.grade >= each.grade,
+    )  # fmt: skip
+    return con.execute(query.limit(1)).first() is not None
+
+
 def _insert(con: sa.Connection, row: Alert) -> int | None:
     """Store a row; none where its key is there."""
     insert = sqlite.insert if con.dialect.name == "sqlite" else postgresql.insert
@@ -77,9 +103,15 @@ def _insert(con: sa.Connection, row: Alert) -> int | None:
 
 def _long_closed(con: sa.Connection, key: str, now: int) -> int | None:
     """When an alert was closed that was forgotten since: it holds again, and its key must not hide that."""
-    query = sa.select(alerts.c.closed).where(alerts.c.key == key, alerts.c.closed <= now - LATELY)
-    closed = con.execute(query).scalar()
-    return None if closed is None else int(closed)
+    first, mark = base(key), key.removeprefix(base(key))
+    again = sa.and_(
+        alerts.c.key.startswith(f"{first} again-", autoescape=True),
+        alerts.c.key.endswith(mark, autoescape=True),
+    )
+    same = sa.or_(alerts.c.key == key, again)
+    query = sa.select(sa.func.count(), sa.func.count(alerts.c.closed), sa.func.max(alerts.c.closed))
+    stored, over, closed = con.execute(query.where(same)).one()
+    return int(closed) if stored == over and closed is not None and closed <= now - LATELY else None
 
 
 def close(con: sa.Connection, numbers: Sequence[int], now: int) -> None:

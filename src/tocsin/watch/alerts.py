@@ -133,7 +133,7 @@ def _grade(
     level = max(each.grade, each.proven)
     told = [alert for alert in mine if alert["kind"] in GRADES]
     standing = [alert for alert in told if alert["closed"] is None]
-    gone = [alert["id"] for alert in standing if alert["grade"] > level]
+    gone = [alert["id"] for alert in standing if alert["grade"] > level or _answered(alert, told)]
     left = [alert for alert in standing if alert["id"] not in gone]
     stretch = next((one for one in reversed(stretches(spans, each, level)) if one.end is None), None)
     if level < rules.grade_at_least or stretch is None or _said(stretch, level, told, left, now, rules):
@@ -222,6 +222,15 @@ def _seen(mine: Iterable[Alert], now: int, rules: Rules) -> list[int]:
         and alert["closed"] is None
         and (alert["acknowledged"] is not None or alert["raised"] <= over)
     ]
+
+
+def _answered(alert: Alert, told: Iterable[Alert]) -> bool:
+    """Whether this went to a second role because nobody answered the first alert, and now somebody has."""
+    return alert["what"] == ESCALATED and any(
+        base(alert["key"]) == f"{base(first['key'])} {ESCALATED}"
+        and (first["acknowledged"] is not None or first["dismissed"] is not None)
+        for first in told
+    )
 
 
 def _escalated(who: str, each: Standing, left: Iterable[Alert], now: int, rules: Rules) -> Iterator[Proposed]:
