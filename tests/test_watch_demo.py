@@ -6,6 +6,7 @@ import http.cookiejar
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -206,3 +207,13 @@ def test_ctrl_c_while_the_ward_is_still_being_made(tmp_path, program):
     assert program.returncode == 130
     assert "Traceback" not in said
     assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_a_demonstration_takes_a_free_port_where_the_usual_one_is_taken():
+    """Two people may look at one on the same computer; a real ward stays where it is looked for."""
+    from tocsin.cli.watch import free_port
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        assert free_port("127.0.0.1", taken) == 0
+    assert free_port("127.0.0.1", taken) == taken

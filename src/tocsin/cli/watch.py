@@ -88,6 +88,8 @@ def watch_command(
     lib = library(folders)
     for name in scales:
         lib.scale(name)
+    if demo and port_is_default():
+        port = free_port(host, port)
     listen = Listen(host, port, tls_cert, tls_key, behind_proxy).checked()
     provider = Provider.read(oidc) if oidc else None
     with opened(db, demo, speed) as store:
@@ -101,6 +103,26 @@ def watch_command(
         server.ready = lambda: began(server, service, listen, code, invited)
         run(server, seconds=seconds)
     say("ended; everything that was answered for is stored" if not demo else "ended")
+
+
+def port_is_default() -> bool:
+    """Whether nobody asked for a port."""
+    asked = click.get_current_context().get_parameter_source("port")
+    return asked is click.core.ParameterSource.DEFAULT
+
+
+def free_port(host: str, port: int) -> int:
+    """The port, or 0 (any free one) where it is taken: a demonstration may be anywhere, a ward may not."""
+    import socket
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return 0
+    return port
 
 
 @contextmanager
