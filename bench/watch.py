@@ -271,7 +271,7 @@ def kill(times: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         db = f"{folder}/ward.db"
         secret, answered = token(db, "device"), 0
-        start = datetime.now(UTC) - timedelta(days=3)
+        start = datetime.now(UTC) - timedelta(days=20)
         for turn in range(times):
             served, stop, number = Served(db), threading.Event(), turn * 1_000
             done = threading.Event()

@@ -81,7 +81,7 @@ def watch_command(
     """
     from tocsin.watch.app import create_app
     from tocsin.watch.oidc import Provider
-    from tocsin.watch.serve import Listen, Server, run
+    from tocsin.watch.serve import Listen, Server, free_port, run
     from tocsin.watch.service import SCALES, Service, Settings
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
@@ -109,20 +109,6 @@ def port_is_default() -> bool:
     """Whether nobody asked for a port."""
     asked = click.get_current_context().get_parameter_source("port")
     return asked is click.core.ParameterSource.DEFAULT
-
-
-def free_port(host: str, port: int) -> int:
-    """The port, or 0 (any free one) where it is taken: a demonstration may be anywhere, a ward may not."""
-    import socket
-
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return 0
-    return port
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from tocsin.definitions.schema import TocsinError
 from tocsin.watch import audit, ledger
 from tocsin.watch.roles import Actor
-from tocsin.watch.schema import patients, settings
+from tocsin.watch.schema import alerts, patients, settings
 from tocsin.watch.store import Store
 
 #: What may be said of a patient, each at most so many characters.
@@ -191,6 +191,7 @@ def merge(store: Store, actor: Actor, source: str, into: str) -> None:
             raise PatientError("others are merged into this record\n  fix: merge those first, one by one")
         mine = patients.c.patient_id == source
         con.execute(patients.update().where(mine).values(merged_into=into))
+        _quiet(con, source, store.clock.now())
         audit.note(con, store.clock, actor, "patient:merge", patient=one.ref, detail={"into": other.ref})
         changed(con)
 
@@ -218,8 +219,15 @@ def discharge(store: Store, actor: Actor, patient_id: str) -> None:
             .where(patients.c.patient_id == patient_id, patients.c.discharged.is_(None))
             .values(discharged=now)
         )
+        _quiet(con, patient_id, now)
         audit.note(con, store.clock, actor, "patient:discharge", patient=row.ref)
         changed(con)
+
+
+def _quiet(con: sa.Connection, patient_id: str, now: int) -> None:
+    """Alerts end with the watching: an open one would silence the same grade when the person is back."""
+    mine = (alerts.c.patient_id == patient_id, alerts.c.closed.is_(None))
+    con.execute(alerts.update().where(*mine).values(closed=now))
 
 
 def _row(con: sa.Connection, patient_id: str) -> Any:

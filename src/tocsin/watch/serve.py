@@ -118,6 +118,18 @@ def is_local(host: str) -> bool:
         return host == "localhost"
 
 
+def free_port(host: str, port: int) -> int:
+    """The port, or 0 (any free one) where it is taken: a demonstration may be anywhere, a ward may not."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return 0
+    return port
+
+
 class Server(uvicorn.Server):
     """Ends by SIGTERM or Ctrl-C: streams are closed, what was taken is answered, nothing is lost."""
 

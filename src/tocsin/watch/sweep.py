@@ -157,7 +157,7 @@ class Sweep:
 
     def _every(self, who: str) -> int:
         """How often somebody is looked at: the very ill every minute, so that nobody answering is noticed."""
-        grades = [each.grade for each in self.service.standing(who).values()]
+        grades = [max(each.grade, each.proven) for each in self.service.standing(who).values()]
         return MINUTE if max(grades, default=0) >= self.rules.escalate_at_least else ROUND
 
     def _judge(self, answers: Mapping[str, dict[str, Any] | None]) -> None:
