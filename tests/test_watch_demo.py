@@ -211,7 +211,7 @@ def test_ctrl_c_while_the_ward_is_still_being_made(tmp_path, program):
 
 def test_a_demonstration_takes_a_free_port_where_the_usual_one_is_taken():
     """Two people may look at one on the same computer; a real ward stays where it is looked for."""
-    from tocsin.cli.watch import free_port
+    from tocsin.watch.serve import free_port
 
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
