@@ -256,4 +256,5 @@ def _order(row: Row, service: Service) -> tuple[bool, int, bool, int, float, str
     held = service.memory.held.get(row.patient_id)
     near = from_onset(held.newest, service.clock.now(), service.lib) if held else math.inf
     worst = max(row.grade, row.proven)
-    return not pressing, -worst, not risen, row.grade - row.up_to, near, row.bed.zfill(8)
+    proven_now = risen and row.state != "lapsed"
+    return not pressing, -worst, not proven_now, row.grade - row.up_to, near, row.bed.zfill(8)
