@@ -188,22 +188,22 @@ def test_what_cannot_be_read_is_said_beside_its_field(typed, field):
 )
 def test_ice_counts_what_was_right(typed, score):
     """Ten items, a point each; a zero has to be said."""
-    (row,) = forms.ice(typed, "p", NOW, UTC).rows
+    (row,) = forms.ice(typed, "p", NOW, UTC, LIB).rows
     assert (row["measure"], row["value"]) == ("ice-score", score)
 
 
 @pytest.mark.parametrize("typed", [{}, {"none": "1", "ice-1": "1"}])
 def test_an_empty_ice_form_is_no_zero(typed):
     """A form sent by mistake must not grade a patient as mute."""
-    entry = forms.ice(typed, "p", NOW, UTC)
+    entry = forms.ice(typed, "p", NOW, UTC, LIB)
     assert entry.errors
     assert not entry.rows
 
 
 def test_ice_has_ten_points():
     """Orientation 4, naming 3, a command, writing, attention."""
-    assert [len(items) for _, items in forms.ICE] == [4, 3, 1, 1, 1]
-    assert sum(len(items) for _, items in forms.ICE) == forms.POINTS
+    assert [len(items) for _, items in forms.ice_items(LIB)] == [4, 3, 1, 1, 1]
+    assert [number for _, items in forms.ice_items(LIB) for number, _ in items] == list(range(10))
 
 
 def test_a_sign_is_attributed_in_the_words_of_the_definitions():

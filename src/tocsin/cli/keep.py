@@ -16,8 +16,6 @@ from tocsin.cli.watch import DB_HELP, STORE
 if TYPE_CHECKING:
     from tocsin.watch.store import Store
 
-DAY = 86_400_000_000
-
 
 @contextmanager
 def opened(db: str, *, new: bool = False) -> Iterator[Store]:
@@ -135,5 +133,7 @@ def retain_command(db: str, days: float, by: str, yes: bool) -> None:
             f"Everybody discharged over {days:g} days ago goes for good. Erase?", abort=True, err=True
         )
     with opened(db) as store:
+        from tocsin.watch.clock import DAY
+
         count = retain(store, Actor(by[:60], "admin", kind="cli"), store.clock.now() - round(days * DAY))
     click.echo(f"erased {count} persons")

@@ -143,12 +143,12 @@ def check_kind(store: Store, demo: bool) -> None:
     """A store of simulated patients is never opened as a ward of real ones, nor the other way round."""
     import sqlalchemy as sa
 
+    from tocsin.watch import remembered
     from tocsin.watch.schema import facts
-    from tocsin.watch.schema import settings as kept
     from tocsin.watch.store import StoreError
 
     with store.writing() as con:
-        known = con.execute(sa.select(kept.c.value).where(kept.c.name == "demo")).scalar()
+        known = remembered.told(con, "demo")
         used = con.execute(sa.select(facts.c.seq).limit(1)).first() is not None
         if (known is None and demo and used) or (known is not None and not demo):
             raise StoreError(
@@ -157,7 +157,7 @@ def check_kind(store: Store, demo: bool) -> None:
                 "  fix: give --db another file"
             )
         if known is None and demo:
-            con.execute(kept.insert().values(name="demo", value="1"))
+            remembered.say(con, "demo", "1")
 
 
 def began(server: Server, service: Service, listen: Listen, code: str | None, invited: str | None) -> None:

@@ -56,6 +56,7 @@ MEASURE_WORDS = [
     "derive",
     "plain",
     "example",
+    "item",
     "note",
 ]
 

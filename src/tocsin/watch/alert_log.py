@@ -13,30 +13,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 from tocsin.definitions.load import Library
 from tocsin.definitions.schema import TocsinError
 from tocsin.plots.course import scale_name
-from tocsin.watch import audit
-from tocsin.watch.alerts import (
-    CLOCK,
-    ESCALATED,
-    GAP,
-    GRADES,
-    LATE,
-    LATELY,
-    RISE,
-    TEST,
-    Proposed,
-    base,
-    late_text,
-    since_of,
-)
-from tocsin.watch.clock import Clock
+from tocsin.watch import alerts as kinds
+from tocsin.watch import audit, ledger
+from tocsin.watch.alerts import ESCALATED, GRADES, LATELY, Proposed, base, late_text, since_of
+from tocsin.watch.clock import DAY, MINUTE, Clock
 from tocsin.watch.ledger import chunks
 from tocsin.watch.pages_words import ago, span
 from tocsin.watch.patient_view import asked
 from tocsin.watch.roles import Actor
 from tocsin.watch.schema import alerts, patients
 
-MINUTE = 60_000_000
-DAY = 24 * 3_600_000_000
 #: The longest that an alert may be made quiet.
 QUIET_AT_MOST = DAY
 
@@ -199,7 +185,7 @@ def _row(con: sa.Connection, number: int) -> Any:
 
 
 def _note(con: sa.Connection, clock: Clock, actor: Actor, action: str, row: Any) -> None:
-    ref = con.execute(sa.select(patients.c.ref).where(patients.c.patient_id == row.patient_id)).scalar()
+    ref = ledger.refs_of(con, [row.patient_id]).get(row.patient_id)
     audit.note(con, clock, actor, action, patient=ref, detail={"alert": row.id, "kind": row.kind})
 
 
@@ -209,19 +195,19 @@ def text_of(alert: Mapping[str, Any], lib: Library) -> str:
     now = alert.get("now", alert["raised"])
     again = "nobody acknowledged: " if alert["what"] == ESCALATED else ""
     match alert["kind"]:
-        case kind if kind == RISE:
+        case kinds.RISE:
             return f"{again}{scale} grade {alert['grade']}, from {alert['before']}"
-        case kind if kind == GAP:
+        case kinds.GAP:
             names = list(dict.fromkeys(asked(lib, name) for name in (alert["what"] or "").split()))
             what = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             since = since_of(alert["key"])
             long = "" if since is None else f" for {span(now - since)}"
             return f"{scale} up to grade {alert['up_to']} not ruled out{long}: nobody measured {what}"
-        case kind if kind == CLOCK:
+        case kinds.CLOCK:
             return f"time is up: {alert['what']}"
-        case kind if kind == TEST:
+        case kinds.TEST:
             return late_text(alert["what"] or "", since_of(alert["key"]), now)
-        case kind if kind == LATE:
+        case kinds.LATE:
             start, end = (int(each) for each in alert["what"].split())
             lasted, past = span(end - start), ago(end, now)
             return f"late: {scale} was grade {alert['grade']} for {lasted}, until {past}"

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tocsin.definitions.alert import ALL, REMEMBERED_HOURS, Rules
+from tocsin.watch.clock import HOUR, MINUTE
 from tocsin.watch.pages_words import micros_of, span
 from tocsin.watch.standing import Span, Standing
 
-MINUTE = 60_000_000
-HOUR = 60 * MINUTE
 NEW, RISE, GAP, CLOCK, TEST = "new-grade", "rise", "not-ruled-out", "clock-run-out", "test-overdue"
 LATE = "late-grade"
 KINDS = (NEW, RISE, GAP, CLOCK, TEST, LATE)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import orjson
 import sqlalchemy as sa
 
+from tocsin.watch import remembered
 from tocsin.watch.clock import Clock
 from tocsin.watch.roles import Actor
 from tocsin.watch.schema import audit, settings
@@ -59,8 +60,7 @@ def note(
     sealed = seal(entry)
     con.execute(audit.insert().values(**entry, hash=sealed))
     head = f"{entry['seq']}:{sealed}"
-    if con.execute(settings.update().where(settings.c.name == HEAD).values(value=head)).rowcount == 0:
-        con.execute(settings.insert().values(name=HEAD, value=head))
+    remembered.say(con, HEAD, head)
 
 
 def following(con: sa.Connection) -> tuple[int, str]:

@@ -22,12 +22,10 @@ from fastapi.concurrency import run_in_threadpool
 
 from tocsin.definitions.schema import TocsinError
 from tocsin.watch import audit
-from tocsin.watch.clock import Clock
+from tocsin.watch.clock import DAY, MINUTE, Clock
 from tocsin.watch.roles import ROLES, SYSTEM, Actor, may
 from tocsin.watch.schema import accounts, invitations, sessions, tokens
 
-MINUTE = 60_000_000
-DAY = 24 * 60 * MINUTE
 #: A session ends after so long without a request, and after so long in any case.
 IDLE, LONGEST = 30 * MINUTE, 12 * 60 * MINUTE
 #: How often a session's last use is written down.

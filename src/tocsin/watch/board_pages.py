@@ -10,13 +10,12 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
-from tocsin.watch import alert_log, audit
+from tocsin.watch import alert_log, audit, remembered
 from tocsin.watch import auth as doors
 from tocsin.watch.board import Board
-from tocsin.watch.clock import moment_of
+from tocsin.watch.clock import DAY, HOUR, MINUTE, moment_of
 from tocsin.watch.pages_look import ROLES, known, page
 from tocsin.watch.pages_reads import back, noted, part_or_page, person
-from tocsin.watch.pages_words import DAY, HOUR, MINUTE
 from tocsin.watch.roles import Actor, may
 from tocsin.watch.schema import alerts as alert_rows
 from tocsin.watch.schema import patients, settings
@@ -151,8 +150,7 @@ def ask(
     person(request, ref, actor, "ask")
     now = service.clock.now()
     with service.store.writing() as con:
-        con.execute(settings.delete().where(settings.c.name == ASKED + ref))
-        con.execute(settings.insert().values(name=ASKED + ref, value=str(now)))
+        remembered.say(con, ASKED + ref, str(now))
         audit.note(con, service.clock, actor, "vitals:ask", patient=ref)
     service.hub.publish("alert", {"ref": ref})
     return back(request, back_to)

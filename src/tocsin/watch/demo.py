@@ -19,8 +19,8 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from tocsin.definitions.load import Library
-from tocsin.watch import schema
-from tocsin.watch.clock import moment_of
+from tocsin.watch import remembered, schema
+from tocsin.watch.clock import HOUR, moment_of
 from tocsin.watch.intake import plain
 from tocsin.watch.journal import failed
 from tocsin.watch.people import PatientError
@@ -28,7 +28,6 @@ from tocsin.watch.roles import SYSTEM
 from tocsin.watch.service import Service
 from tocsin.watch.store import Store
 
-HOUR = 3_600_000_000
 WARD = "5 West"
 #: Therapy, seed and hours since the first dose when the demonstration begins.
 PATIENTS = (
@@ -174,13 +173,12 @@ def _fact(bed: Bed, row: dict[str, Any], shift: int) -> dict[str, Any]:
 
 def began_at(store: Store) -> int:
     """When the demonstration in this store first began; now, where it never did."""
-    kept = schema.settings
     with store.writing() as con:
-        known = con.execute(sa.select(kept.c.value).where(kept.c.name == BEGAN)).scalar()
+        known = remembered.told(con, BEGAN)
         if known is not None:
             return int(known)
         now = store.clock.now()
-        con.execute(kept.insert().values(name=BEGAN, value=str(now)))
+        remembered.say(con, BEGAN, str(now))
         return now
 
 

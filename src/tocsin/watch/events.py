@@ -23,12 +23,12 @@ WAITING = 500
 #: Seconds of silence after which a client is shown that the stream still lives.
 BEAT = 10.0
 
-KINDS = ("grade", "alert", "patient", "fact", "clock", "reset")
-
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened. `shadow` ones are for those who may see shadows."""
+    """One thing that happened: `grade`, `fact`, `alert`, `patient`, or `reset`: ask for everything again.
+
+    `shadow` ones are for those who may see shadows."""
 
     id: str
     kind: str

@@ -7,7 +7,7 @@ mark (text `unusable`): what was measured and cannot be read is unknown, not abs
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -52,6 +52,14 @@ class Intake:
     marks: set[int] = field(default_factory=set)
     refused: list[Refused] = field(default_factory=list)
     kept: list[Refused] = field(default_factory=list)
+
+    def refuse(self, wrong: Callable[[Mapping[str, Any]], bool], why: str, fix: str) -> None:
+        """Leave out rows that this sender may not send; marks of rows refused before go without a word."""
+        left = [place for place, row in enumerate(self.rows) if not wrong(row)]
+        for place in sorted(set(range(len(self.rows))) - set(left) - self.marks):
+            self.refused.append(_refusal(self.rows[place]["row"], why, fix))
+        self.marks = {new for new, place in enumerate(left) if place in self.marks}
+        self.rows = [self.rows[place] for place in left]
 
 
 def read(batches: Sequence[pa.RecordBatch], *, lib: Library, now: int) -> Intake:

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from alembic.runtime.migration import MigrationContext
 
 from tocsin.definitions.schema import TocsinError
-from tocsin.watch import audit, people
+from tocsin.watch import audit, people, remembered
 from tocsin.watch.migrate import newest
 from tocsin.watch.roles import SYSTEM, Actor
 from tocsin.watch.schema import alerts, facts, metadata, patients, settings, tokens
@@ -291,9 +291,7 @@ def _clear_journal(store: Store) -> None:
 
 def forget(con: sa.Connection) -> None:
     """Tell every running service to drop what it holds of those who are gone."""
-    known = con.execute(sa.select(settings.c.value).where(settings.c.name == people.FORGET)).scalar()
-    con.execute(settings.delete().where(settings.c.name == people.FORGET))
-    con.execute(settings.insert().values(name=people.FORGET, value=str(int(known or 0) + 1)))
+    remembered.count(con, people.FORGET)
 
 
 @contextmanager

@@ -64,12 +64,6 @@ def admit(con: sa.Connection, names: Iterable[str], now: int) -> None:
         )
 
 
-def ref_of(con: sa.Connection, patient_id: str) -> str | None:
-    """How addresses and the audit log call a patient."""
-    query = sa.select(patients.c.ref).where(patients.c.patient_id == patient_id)
-    return con.execute(query).scalar_one_or_none()
-
-
 def refs_of(con: sa.Connection, names: Sequence[str]) -> dict[str, str]:
     """How addresses call these patients; without those who are not there (any more)."""
     found: dict[str, str] = {}

@@ -23,15 +23,6 @@ VITAL_FIELDS = (
     ("oxygen-flow", "Flow"),
     ("fio2", "FiO₂"),
 )
-#: The ten points of ICE: group, and what is asked for each point.
-ICE = (
-    ("Orientation", ("year", "month", "city", "hospital")),
-    ("Naming", ("first object", "second object", "third object")),
-    ("Following a command", ("does what is asked",)),
-    ("Writing", ("a standard sentence",)),
-    ("Attention", ("counts back from 100 by ten",)),
-)
-POINTS = 10
 SIGNS = {
     "fever": "Fever", "hypotension": "Low pressure, boluses, vasopressors",
     "hypoxia": "Oxygen, saturation, ventilation", "organ": "Organ values", "neurotoxicity": "Mental state",
@@ -135,11 +126,21 @@ def attribution(form: Mapping[str, str], patient_id: str, now: int, tz: tzinfo) 
     return entry
 
 
-def ice(form: Mapping[str, str], patient_id: str, now: int, tz: tzinfo) -> Entry:
+def ice_items(lib: Library) -> list[tuple[str, list[tuple[int, str]]]]:
+    """What ICE asks, in groups, each point numbered from 0."""
+    number, groups = 0, []
+    for item in lib.measure("ice-score").raw["item"]:
+        groups.append((str(item["group"]), list(enumerate(item["asks"], number))))
+        number += len(item["asks"])
+    return groups
+
+
+def ice(form: Mapping[str, str], patient_id: str, now: int, tz: tzinfo, lib: Library) -> Entry:
     """The ICE score: one point for each item ticked. Nothing ticked is a score of 0 only if it is said so."""
     entry = Entry()
     time = moment(form.get("time", ""), now, tz, entry)
-    score = sum(1 for i in range(POINTS) if form.get(f"ice-{i}"))
+    points = [number for _, items in ice_items(lib) for number, _ in items]
+    score = sum(1 for number in points if form.get(f"ice-{number}"))
     if not score and not form.get("none"):
         entry.errors["form"] = "Nothing is ticked. For a score of 0, tick “none of the ten”."
     elif score and form.get("none"):

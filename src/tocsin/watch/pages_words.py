@@ -5,11 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from tocsin.watch.clock import moment_of
-
-MINUTE = 60_000_000
-HOUR = 60 * MINUTE
-DAY = 24 * HOUR
+from tocsin.watch.clock import DAY, HOUR, MINUTE, moment_of
 
 
 def zone(name: str | None) -> tzinfo:

@@ -58,7 +58,8 @@ def whole(
     context = {
         **begun(request, patient_id, actor, scale), "done": DONE.get(done, ""), "failed": failed,
         "errors": dict(errors or {}), "typed": typed, "vital_fields": shapes(service.lib),
-        "ice_items": numbered(), "signs": forms.SIGNS, "choices": forms.choices(service.lib),
+        "ice_items": forms.ice_items(service.lib), "signs": forms.SIGNS,
+        "choices": forms.choices(service.lib),
         "measure": chosen(service.lib, typed.get("measure", "")),
     }  # fmt: skip
     return page(request, "patient.html", status=status, **context)
@@ -103,15 +104,6 @@ def zone_of(request: Request, who: view.Person) -> Any:
 def shapes(lib: Any) -> list[dict[str, Any]]:
     """The fields of the form for vital signs."""
     return [{**forms.shape(lib.measure(name)), "label": label} for name, label in forms.VITAL_FIELDS]
-
-
-def numbered() -> list[tuple[str, list[tuple[int, str]]]]:
-    """The items of ICE, counted through."""
-    number, groups = 0, []
-    for title, items in forms.ICE:
-        groups.append((title, [(number + i, item) for i, item in enumerate(items)]))
-        number += len(items)
-    return groups
 
 
 def chosen(lib: Any, name: str) -> dict[str, Any] | None:
@@ -245,7 +237,8 @@ def attribute(request: Request, ref: str, actor: Judge, form: Filled) -> Respons
 def record_ice(request: Request, ref: str, actor: Writer, form: Filled) -> Response:
     """Record ICE."""
     patient_id, now, tz = opened(request, ref, actor)
-    return taken(request, ref, actor, form, forms.ice(form, patient_id, now, tz), "ice")
+    entry = forms.ice(form, patient_id, now, tz, request.app.state.service.lib)
+    return taken(request, ref, actor, form, entry, "ice")
 
 
 @router.get("/patient/{ref}/correct", response_class=HTMLResponse)

@@ -13,9 +13,9 @@ from zoneinfo import available_timezones
 import sqlalchemy as sa
 
 from tocsin.definitions.schema import TocsinError
-from tocsin.watch import audit, ledger
+from tocsin.watch import audit, ledger, remembered
 from tocsin.watch.roles import Actor
-from tocsin.watch.schema import alerts, patients, settings
+from tocsin.watch.schema import alerts, patients
 from tocsin.watch.store import Store
 
 #: What may be said of a patient, each at most so many characters.
@@ -110,18 +110,12 @@ class People:
 
 def generations(con: sa.Connection) -> tuple[int, int]:
     """How often the table of patients was changed, and how often somebody was erased."""
-    found = dict.fromkeys((GENERATION, FORGET), 0)
-    query = sa.select(settings.c.name, settings.c.value).where(settings.c.name.in_(list(found)))
-    for name, value in con.execute(query):
-        found[name] = int(value)
-    return found[GENERATION], found[FORGET]
+    return int(remembered.told(con, GENERATION) or 0), int(remembered.told(con, FORGET) or 0)
 
 
 def changed(con: sa.Connection) -> None:
     """Say that the table of patients is no longer what it was."""
-    count, _ = generations(con)
-    con.execute(settings.delete().where(settings.c.name == GENERATION))
-    con.execute(settings.insert().values(name=GENERATION, value=str(count + 1)))
+    remembered.count(con, GENERATION)
 
 
 def checked(details: Mapping[str, Any]) -> dict[str, str | None]:

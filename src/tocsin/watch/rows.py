@@ -13,14 +13,15 @@ from tocsin.definitions.shared import resting_on
 from tocsin.plots.look import unit_text
 from tocsin.watch import alert_log
 from tocsin.watch.board import AlertLine, Board, Row
+from tocsin.watch.clock import DAY, HOUR
 from tocsin.watch.live import Held
 from tocsin.watch.newest import Newest
-from tocsin.watch.pages_words import DAY, HOUR, clock, span, zone
+from tocsin.watch.pages_words import clock, span, zone
 from tocsin.watch.patient_view import age_of, asked, measured, state_of, titled
 from tocsin.watch.people import Patient
 from tocsin.watch.standing import Span, Standing
 from tocsin.watch.sweep import Digest
-from tocsin.watch.vitals import vitals_of
+from tocsin.watch.vitals import stale, vitals_of
 
 if TYPE_CHECKING:
     from tocsin.watch.service import Service
@@ -197,7 +198,7 @@ def running(newest: Newest, now: int, lib: Library) -> list[str]:
         measure = lib.measure(name)
         if measure.kind != "infusion" or reading.text == "absent" or reading.value == 0:
             continue
-        if (reading.end is not None and reading.end <= now) or now - reading.time >= 24 * HOUR:
+        if (reading.end is not None and reading.end <= now) or stale(name, reading, now, lib):
             continue
         rate = "rate unknown" if reading.value is None else f"{reading.value:.3g} {unit_text(measure.unit)}"
         found.append(f"{measure.title.lower()} {rate}")

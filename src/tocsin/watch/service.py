@@ -20,15 +20,14 @@ from tocsin.definitions.load import Library, library
 from tocsin.facts import resolve, settle
 from tocsin.grading.batch import grade_table
 from tocsin.grading.intervals import empty
-from tocsin.watch import approvals, intake, ledger, people
+from tocsin.watch import approvals, intake, ledger, people, remembered
 from tocsin.watch.board import Board
 from tocsin.watch.clock import Clock, moment_of
 from tocsin.watch.events import Hub
 from tocsin.watch.journal import failed
-from tocsin.watch.live import Change, Memory
+from tocsin.watch.live import MACHINES, Change, Memory
 from tocsin.watch.roles import Actor, may
 from tocsin.watch.rows import board_of
-from tocsin.watch.schema import settings as settings_rows
 from tocsin.watch.standing import Standing
 from tocsin.watch.store import Store
 from tocsin.watch.sweep import Sweep
@@ -49,7 +48,7 @@ class Settings:
 
     demo: bool = False
     time_zone: str | None = None
-    machines: int = 25_000
+    machines: int = MACHINES
     shadow: bool = True
 
 
@@ -164,33 +163,19 @@ class Service:
         return Receipt(job.stored, job.duplicates, tuple(taken.refused), tuple(taken.kept))
 
     def hold_to(self, taken: intake.Intake, actor: Actor) -> None:
-        """A sender bound to one patient sends facts of that one: others are refused, one by one."""
+        """What a sender may not say is refused, row by row: a clinician's word, facts of another patient."""
         if not may(actor, "attribution:write"):
-            self._no_word(taken)
-        if actor.patient_id is None:
-            return
-        rows: list[dict[str, Any]] = []
-        marks: set[int] = set()
-        for place, row in enumerate(taken.rows):
-            if row["patient_id"] == actor.patient_id:
-                if place in taken.marks:
-                    marks.add(len(rows))
-                rows.append(row)
-            elif place not in taken.marks:
-                why = "this token is for one patient, and the row is about another"
-                taken.refused.append({"row": row["row"], "why": why, "fix": "use that patient's token"})
-        taken.rows, taken.marks = rows, marks
-
-    def _no_word(self, taken: intake.Intake) -> None:
-        """What only a clinician may say is refused from anybody else."""
-        said = [place for place, row in enumerate(taken.rows) if row["measure"] == "attribution"]
-        for place in said:
-            if place not in taken.marks:
-                why = "attribution is a clinician's word, and the sender's role does not include it"
-                fix = "send it with a physician's token"
-                taken.refused.append({"row": taken.rows[place]["row"], "why": why, "fix": fix})
-        taken.marks = {place - sum(gone < place for gone in said) for place in taken.marks - set(said)}
-        taken.rows = [row for place, row in enumerate(taken.rows) if place not in said]
+            taken.refuse(
+                lambda row: row["measure"] == "attribution",
+                "attribution is a clinician's word, and the sender's role does not include it",
+                "send it with a physician's token",
+            )
+        if actor.patient_id is not None:
+            taken.refuse(
+                lambda row: row["patient_id"] != actor.patient_id,
+                "this token is for one patient, and the row is about another",
+                "use that patient's token",
+            )
 
     def catch_up(self) -> None:
         """Bring the machines up to the last fact stored, by whichever worker."""
@@ -250,6 +235,10 @@ class Service:
             part = [who for who in waiting[start : start + 100] if who not in self.memory.held]
             self._patiently(partial(self._take_up, part))
             self.health.loading = max(0, len(waiting) - start - 100)
+        self._patiently(self._date)
+
+    def _date(self) -> None:
+        """When the newest fact came in that was there before."""
         with self.store.reading() as con:
             self.received = self.received or ledger.last_received(con)
 
@@ -325,8 +314,7 @@ class Service:
             self.health.probed = time.monotonic()
             try:
                 with self.store.writing() as con:
-                    con.execute(settings_rows.delete().where(settings_rows.c.name == "probe"))
-                    con.execute(settings_rows.insert().values(name="probe", value=str(self.clock.now())))
+                    remembered.say(con, "probe", str(self.clock.now()))
                 self.health.storing = True
             except Exception as error:
                 failed("writing to the store", error)

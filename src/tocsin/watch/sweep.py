@@ -19,7 +19,7 @@ from tocsin.definitions.alert import alert_rules
 from tocsin.guidance.answer import advise
 from tocsin.watch import alert_log, alerts, audit, ledger
 from tocsin.watch.board import Due, Waiting
-from tocsin.watch.clock import moment_of
+from tocsin.watch.clock import MINUTE, moment_of
 from tocsin.watch.journal import failed
 from tocsin.watch.live import Change
 from tocsin.watch.pages_words import micros_of
@@ -28,7 +28,6 @@ from tocsin.watch.roles import SYSTEM
 if TYPE_CHECKING:
     from tocsin.watch.service import Service
 
-MINUTE = 60_000_000
 #: How often everybody is looked at, on the service's clock.
 ROUND = 15 * MINUTE
 #: How long an answer stands while nothing new is known: its clocks tick by the minute.

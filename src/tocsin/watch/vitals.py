@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from tocsin.definitions.load import Library
 from tocsin.watch.board import Vital
+from tocsin.watch.clock import HOUR
 from tocsin.watch.newest import Newest, Reading
-from tocsin.watch.pages_words import HOUR
 
 #: Devices as a ward abbreviates them.
 DEVICES = {

@@ -57,6 +57,7 @@ class Writer:
         self.jobs: queue.Queue[Job | None] = queue.Queue(WAITING)
         self.thread: threading.Thread | None = None
         self.closing = False
+        self._door = threading.Lock()  # nobody is let in behind the last one
 
     def start(self) -> None:
         """Begin to write."""
@@ -65,7 +66,8 @@ class Writer:
 
     def stop(self) -> None:
         """Write what waits, then end."""
-        self.closing = True
+        with self._door:
+            self.closing = True
         if self.thread is not None:
             self.jobs.put(None)
             self.thread.join()
@@ -78,14 +80,15 @@ class Writer:
         sending them again stores none twice.
         """
         job = Job(intake, actor)
-        if self.closing or self.thread is None:
-            raise BusyError("the service is ending\n  fix: send the facts again in a moment")
-        try:
-            self.jobs.put_nowait(job)
-        except queue.Full:
-            raise BusyError(
-                "more facts are sent than can be stored\n  fix: send them again in a moment"
-            ) from None
+        with self._door:
+            if self.closing or self.thread is None:
+                raise BusyError("the service is ending\n  fix: send the facts again in a moment")
+            try:
+                self.jobs.put_nowait(job)
+            except queue.Full:
+                raise BusyError(
+                    "more facts are sent than can be stored\n  fix: send them again in a moment"
+                ) from None
         if not job.done.wait(PATIENCE):
             raise BusyError(f"not stored within {PATIENCE:.0f} s\n  fix: send them again; none is kept twice")
         if job.error is not None:
@@ -151,6 +154,7 @@ class Writer:
         """The facts and the marks of refused rows that are not stored yet."""
         facts: list[Row] = []
         marks: list[Row] = []
+        job.duplicates = 0  # a group that failed is tried again
         for place, row in enumerate(job.intake.rows):
             mark = place in job.intake.marks
             if row["hash"] in seen:
@@ -162,7 +166,7 @@ class Writer:
 
     def _note(self, con: sa.Connection, job: Job, rows: Sequence[Row]) -> None:
         people = {row["patient_id"] for row in rows}
-        ref = ledger.ref_of(con, people.pop()) if len(people) == 1 else None
+        ref = next(iter(ledger.refs_of(con, list(people)).values())) if len(people) == 1 else None
         detail = {
             "stored": job.stored, "duplicates": job.duplicates, "rejected": len(job.intake.refused),
             "last": ledger.newest(con),
