@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +16,7 @@ from tocsin.watch import pages_forms as forms
 from tocsin.watch.pages_advice import bare, concealed, side_by_side
 from tocsin.watch.pages_look import STATIC, colours, templates
 from tocsin.watch.picture import dressed
+from tocsin.watch.sweep import digest
 
 LIB = library()
 TEMPLATES = sorted((STATIC.parent / "templates").glob("*.html"))
@@ -304,3 +306,22 @@ def test_ages_use_the_unit_that_matters():
     """22 min, 5 h, 3 d: read at a glance."""
     page = drawn(board(replace(RISEN, changed_at=NOW - 75 * HOUR), replace(DOUBTED, changed_at=NOW - MINUTE)))
     assert "from 2 · 3 d ago" in page
+
+
+def test_a_clock_and_a_label_step_tell_no_amount_before_approval():
+    """What follows when a clock runs out may name a dose: on the page, through the door, in an alert, on the
+    board."""
+    clock = {"guideline": "cd20-engager-2024", "due": "2026-03-05T00:00:00Z", "then": "dexamethasone 10 mg"}
+    answer = {
+        "clocks": [{**clock, "text": "from 12:00: dexamethasone 10 mg"}],
+        "grades": {"astct-2019": {"grade": 1}},
+        "product": [{"text": "premedicate with dexamethasone 16 mg"}], "product_note": "",
+    }  # fmt: skip
+    told = repr(concealed(answer, lambda _: False))
+    service = SimpleNamespace(approved=lambda: lambda _: False, lib=LIB)
+    shown = repr(side_by_side(service, answer, doses=False, now=NOW, tz=UTC))
+    board = repr(digest(answer, NOW))
+    assert "10 mg" not in told + shown + board
+    assert "16 mg" not in told + shown
+    assert "dexamethasone" in shown
+    assert "10 mg" in repr(side_by_side(service, answer, doses=True, now=NOW, tz=UTC))

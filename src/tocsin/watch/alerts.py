@@ -15,6 +15,7 @@ from typing import Any
 
 from tocsin.definitions.alert import ALL, REMEMBERED_HOURS, Rules
 from tocsin.watch.clock import HOUR, MINUTE
+from tocsin.watch.pages_advice import bare
 from tocsin.watch.pages_words import micros_of, span
 from tocsin.watch.standing import Span, Standing
 
@@ -277,12 +278,15 @@ def _gap(
 
 
 def _clocks(who: str, answer: Mapping[str, Any], ill: int, now: int, rules: Rules) -> Iterator[Proposed]:
-    """Clocks that ran out, those of one moment in one alert: guidelines say the same at the same time."""
+    """Clocks that ran out, those of one moment in one alert: guidelines say the same at the same time.
+
+    Amounts are left to the patient's page, which knows what is approved.
+    """
     of: dict[int, dict[str, None]] = {}
     for clock in answer.get("clocks", ()):
         due = micros_of(clock["due"])
         if due is not None and now - rules.clock_within_hours * HOUR < due <= now:
-            of.setdefault(due, {})[clock["then"]] = None
+            of.setdefault(due, {})[bare(clock["then"])] = None
     if ill:
         for due, texts in sorted(of.items()):
             yield Proposed(f"{who} clock {due}", who, CLOCK, rules.clock_role, what="; ".join(texts)[:500])

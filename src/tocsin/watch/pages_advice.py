@@ -28,6 +28,10 @@ def side_by_side(
     def timed(text: Any) -> str:
         return _TIME.sub(lambda found: clock(micros_of(found[0]), now, tz), str(text or ""))
 
+    def told(text: Any) -> str:
+        """A text that rests on no definition by name: without its amounts, outside a demonstration."""
+        return timed(text) if doses else bare(timed(text))
+
     approved = service.approved()
     shown = [acted(each, answer, service, approved, timed, doses) for each in answer.get("actions") or ()]
     guides: dict[str, dict[str, Any]] = {}
@@ -42,9 +46,9 @@ def side_by_side(
         "drugs": drugs(shown),
         "hidden": sum(each["hidden"] for each in shown),
         "weight": {**weight, "at": micros_of(weight["time"])} if weight else None,
-        "product": [timed(each.get("text")) for each in answer.get("product") or ()],
-        "product_note": answer.get("product_note") or "",
-        "clocks": [clocked(each, timed, service.lib) for each in answer.get("clocks") or ()],
+        "product": [told(each.get("text")) for each in answer.get("product") or ()],
+        "product_note": told(answer.get("product_note")),
+        "clocks": [clocked(each, told, service.lib) for each in answer.get("clocks") or ()],
         "tests": [due_test(each) for each in answer.get("tests_due") or ()],
         "markers": [{**each, "because": timed(each.get("because"))} for each in answer.get("markers") or ()],
         "causes": answer.get("causes") or (),
@@ -196,4 +200,9 @@ def concealed(answer: Mapping[str, Any], approved: Any) -> dict[str, Any]:
         elif each.get("text") and not approvals(each, answer, approved):
             each = {**each, "text": bare(str(each["text"]))}
         actions.append(each)
-    return {**answer, "actions": actions, "disagreements": [], "product": [], "refused": []}
+    clocks = [
+        {**each, "then": bare(str(each.get("then", ""))), "text": bare(str(each.get("text", "")))}
+        for each in answer.get("clocks") or ()
+    ]
+    hidden: dict[str, Any] = {"disagreements": [], "product": [], "product_note": "", "refused": []}
+    return {**answer, "actions": actions, "clocks": clocks, **hidden}

@@ -22,6 +22,7 @@ from tocsin.watch.board import Due, Waiting
 from tocsin.watch.clock import MINUTE, moment_of
 from tocsin.watch.journal import failed
 from tocsin.watch.live import Change
+from tocsin.watch.pages_advice import bare
 from tocsin.watch.pages_words import micros_of
 from tocsin.watch.roles import SYSTEM
 
@@ -206,7 +207,7 @@ def digest(answer: Mapping[str, Any], now: int) -> Digest:
             due.append((-late, Due(test["test"], int(late) if test["strength"] == "give" and late else None)))
     ill = any(each["grade"] for each in answer.get("grades", {}).values())
     clocks = [
-        Waiting(clock["then"], at)
+        Waiting(bare(clock["then"]), at)
         for clock in answer.get("clocks", ())
         if (at := micros_of(clock["due"])) is not None and (ill or at > now)
     ]
