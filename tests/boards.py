@@ -25,15 +25,18 @@ RISEN = replace(
 )  # fmt: skip
 DOUBTED = replace(
     CALM, patient_id="doubted", ref="b" * 22, bed="3", grade=1, up_to=2, proven=1, state="not-ruled-out",
+    waiting_for=("systolic blood pressure",),
     line="nobody measured blood pressure for 5 h", needs=True, calm=False,
     vitals=(Vital("systolic-bp", "BP", "118/70", NOW - 5 * HOUR, True, True),),
 )  # fmt: skip
 LAPSED = replace(
     CALM, patient_id="lapsed", ref="c" * 22, bed="7", grade=0, up_to=4, proven=3, proven_at=NOW - 5 * HOUR,
+    waiting_for=("systolic blood pressure",),
     state="lapsed", needs=True, calm=False,
 )  # fmt: skip
 UNMEASURED = replace(
     CALM, patient_id="unmeasured", ref="d" * 22, bed="15", up_to=4, state="unmeasured", needs=True,
+    waiting_for=("systolic blood pressure",),
     calm=False, vitals=(Vital("temperature", "temperature", "", None, True, False),), strip=(None,) * 24,
 )  # fmt: skip
 STEADY = replace(

@@ -325,3 +325,11 @@ def test_a_clock_and_a_label_step_tell_no_amount_before_approval():
     assert "16 mg" not in told + shown
     assert "dexamethasone" in shown
     assert "10 mg" in repr(side_by_side(service, answer, doses=True, now=NOW, tz=UTC))
+
+
+def test_nobody_is_asked_to_measure_where_nothing_is_missing():
+    """A second vasopressor that has not yet run for an hour leaves a grade open; no measurement would settle
+    it."""
+    open_ = replace(RISEN, up_to=4, state="not-ruled-out", waiting_for=())
+    assert "Ask for vitals" not in drawn(board(open_))
+    assert "Ask for vitals" in drawn(board(DOUBTED))
