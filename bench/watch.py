@@ -54,7 +54,9 @@ class Served:
     def memory(self) -> float:
         """Resident memory, MB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
+        found = re.search(r"VmRSS:\s+(\d+)", status)
+        assert found
+        return int(found[1]) / 1024
 
     def cpu(self) -> float:
         """CPU seconds used."""

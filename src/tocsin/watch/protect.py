@@ -160,12 +160,12 @@ class Guard:
 
     async def _broken(self, request: Request, error: Exception, send: Send) -> None:
         """What nobody foresaw, said as the application says it, with the headers of every answer."""
-        told = self.app.exception_handlers.get(Exception)
+        told: Any = self.app.exception_handlers.get(Exception)
         if told is None:
             failed("a request", error)
             await self._refuse(send, 500)
             return
-        answer = await told(request, error)  # type: ignore[misc]
+        answer = await told(request, error)
         await answer(request.scope, request.receive, send)
 
     def _named(self, request: Request) -> bool:
