@@ -229,7 +229,7 @@ def hold(db: str, patients: int, days: int) -> None:
         taken = intake.read(intake.batches_of(rows)[0], lib=lib, now=store.clock.now()).rows
         with store.writing() as con:
             ledger.admit(con, [row["patient_id"] for row in taken], store.clock.now())
-            ledger.append(con, taken, sender="bench", received=store.clock.now())
+            ledger.append(con, [{**row, "sender": "bench"} for row in taken], received=store.clock.now())
             people.changed(con)
         count += len(taken)
     store.close()

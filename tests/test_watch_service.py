@@ -291,8 +291,8 @@ def test_a_slow_listener_costs_no_memory_and_is_told_to_begin_anew():
             hub.publish("fact", {})
         await asyncio.sleep(0.05)
         assert max(listener.queue.qsize() for listener in hub.listeners) <= WAITING
-        event = await first
-        return event.kind if event else ""
+        (event,) = await first
+        return event.kind
 
     assert asyncio.run(story()) == "reset"
 

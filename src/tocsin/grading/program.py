@@ -7,8 +7,10 @@ and nothing else, so code cached on disk can never belong to an older definition
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import make_dataclass
 from functools import lru_cache
 from math import isinf, nan, nextafter
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +34,8 @@ from tocsin.grading.opcodes import (
     SUM,
 )
 
+#: What of a state is records.
+RECORDS = ("channel", "node", "category", "scale")
 #: How many answers plain Python remembers of one node or scale.
 MEMORY = 4096
 
@@ -137,7 +141,7 @@ class PlainState:
     def __init__(self, state: State) -> None:
         for name, field in zip(State._fields, state, strict=True):
             setattr(self, name, as_list(field))
-        self.bit, self.ask = bits_of(state.node, state.scale)
+        self.bit, self.ask = bits_of(len(state.node), len(state.scale))
         self.said = self.stale = 0
         self.heap: list[int] = []
         self.queue = [0] * (2 * max(len(state.channel), len(state.node)))
@@ -152,10 +156,7 @@ class PlainState:
         for name in PlainState.__slots__:
             value = getattr(self, name)
             if isinstance(value, list):
-                if name in ("channel", "node", "category", "scale"):
-                    value = [twin_of(item) for item in value]
-                else:
-                    value = value.copy()
+                value = twins_of(value) if name in RECORDS else value.copy()
             setattr(twin, name, value)
         return twin
 
@@ -188,7 +189,7 @@ class Plan:
             )
             for n, x in zip(leaves, read, strict=True)
         )
-        bit, _ = bits_of(p.node, p.scale)
+        bit, _ = bits_of(len(p.node), len(p.scale))
         self.confirms = sum(bit[n] for n in index[channel.confirms_from : channel.confirms_to])
         self.rises = channel.voids_from == channel.voids_to and all(x.compare != ONE_OF for x in read)
         self.steady = all(node.op == READ for node in read) and not (
@@ -229,7 +230,7 @@ class PlainProgram:
             setattr(self, name, as_list(field))
         p: Any = self
         index = p.index
-        bit, ask = bits_of(p.node, p.scale)
+        bit, ask = bits_of(len(p.node), len(p.scale))
         bears = [
             sum(bit[i] for i in index[x.parents_from : x.parents_to]) | x.scales << len(p.scale) | x.named
             for x in p.node
@@ -261,14 +262,15 @@ class PlainProgram:
         self.plans = [Plan(p, c, bears) for c in range(len(p.channel))]
 
 
-def bits_of(nodes: Any, scales: Any) -> tuple[tuple[int, ...], int]:
+@lru_cache(maxsize=64)
+def bits_of(nodes: int, scales: int) -> tuple[tuple[int, ...], int]:
     """The bit of each node among those to be evaluated, and all bits below them.
 
     The first node has the highest bit, which is found fastest. Below the nodes stand a bit for each scale
-    that must be read, and, lowest, a bit for each that names what changed.
+    that must be read, and, lowest, a bit for each that names what changed. One tuple serves all patients.
     """
-    below = 2 * len(scales)
-    return tuple(1 << (below + len(nodes) - 1 - n) for n in range(len(nodes))), (1 << below) - 1
+    below = 2 * scales
+    return tuple(1 << (below + nodes - 1 - n) for n in range(nodes)), (1 << below) - 1
 
 
 def mask(listed: Iterable[int]) -> int:
@@ -293,7 +295,7 @@ def as_lists(p: Program) -> Any:
 def record_type(names: tuple[str, ...]) -> type[Any]:
     """The class of records with these fields: one for all patients, since Python remembers for each class
     where a field lies."""
-    return type("Record", (), {"__slots__": names})
+    return make_dataclass("Record", names, slots=True)
 
 
 def as_list(array: np.ndarray[Any, Any]) -> list[Any]:
@@ -302,18 +304,13 @@ def as_list(array: np.ndarray[Any, Any]) -> list[Any]:
     if names is None:
         return list(array.tolist())
     kind = record_type(names)
-    items = []
-    for values in array.tolist():
-        item = kind()
-        for name, value in zip(names, values, strict=True):
-            setattr(item, name, value)
-        items.append(item)
-    return items
+    return [kind(*values) for values in array.tolist()]
 
 
-def twin_of(item: Any) -> Any:
-    """A record like this one."""
-    twin = object.__new__(type(item))
-    for name in item.__slots__:
-        setattr(twin, name, getattr(item, name))
-    return twin
+def twins_of(items: list[Any]) -> list[Any]:
+    """Records like these."""
+    if not items:
+        return []
+    kind = type(items[0])
+    read = attrgetter(*kind.__slots__)
+    return [kind(*read(item)) for item in items]

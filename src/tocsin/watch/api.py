@@ -277,17 +277,23 @@ async def _stream(request: Request, actor: Actor, last: str | None) -> AsyncIter
     yield f"retry: 2000\nevent: clock\ndata: {clock}\n\n"
     loop = asyncio.get_running_loop()
     looked = loop.time()
-    async for event in service.hub.listen(last, shadow=may(actor, "shadow:read")):
+    async for events in service.hub.listen(last, shadow=may(actor, "shadow:read")):
         if loop.time() - looked > RECHECK:
             looked = loop.time()
             try:
                 await doors.actor(request)
             except AnyHTTPException:  # revoked, expired or signed out meanwhile
                 return
-        if event is None:
+        if not events:
             yield ": beat\n\n"
-        elif actor.patient_id is None or event.kind == "reset" or event.data.get("ref") == own:
-            yield event.text()
+            continue
+        mine = [
+            event.text()
+            for event in events
+            if actor.patient_id is None or event.kind == "reset" or event.data.get("ref") == own
+        ]
+        if mine:
+            yield "".join(mine)
 
 
 @router.get("/health", responses={503: {"description": "it cannot store, or cannot read"}})

@@ -8,7 +8,7 @@ wherever a site keeps what `tocsin audit verify` printed), so that cutting off t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -41,6 +41,16 @@ class Verdict:
         return not self.why
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What somebody did; `patient` is a `ref`."""
+
+    actor: Actor
+    action: str
+    patient: str | None = None
+    detail: Detail | None = None
+
+
 def note(
     con: sa.Connection,
     clock: Clock,
@@ -51,16 +61,26 @@ def note(
     detail: Detail | None = None,
 ) -> None:
     """Add an entry, in the caller's transaction; `patient` is a `ref`."""
+    note_all(con, clock, [Entry(actor, action, patient, detail)])
+
+
+def note_all(con: sa.Connection, clock: Clock, entries: Sequence[Entry]) -> None:
+    """Add entries in their order, in the caller's transaction."""
+    if not entries:
+        return
     seq, previous = following(con)
-    entry = {
-        "seq": seq, "time": clock.now(), "actor": actor.name, "role": actor.role, "action": action,
-        "patient": patient, "detail": orjson.dumps(dict(detail or {}), option=orjson.OPT_SORT_KEYS).decode(),
-        "previous": previous,
-    }  # fmt: skip
-    sealed = seal(entry)
-    con.execute(audit.insert().values(**entry, hash=sealed))
-    head = f"{entry['seq']}:{sealed}"
-    remembered.say(con, HEAD, head)
+    rows = []
+    for number, each in enumerate(entries, seq):
+        row = {
+            "seq": number, "time": clock.now(), "actor": each.actor.name, "role": each.actor.role,
+            "action": each.action, "patient": each.patient,
+            "detail": orjson.dumps(dict(each.detail or {}), option=orjson.OPT_SORT_KEYS).decode(),
+            "previous": previous,
+        }  # fmt: skip
+        previous = seal(row)
+        rows.append({**row, "hash": previous})
+    con.execute(audit.insert(), rows)
+    remembered.say(con, HEAD, f"{rows[-1]['seq']}:{previous}")
 
 
 def following(con: sa.Connection) -> tuple[int, str]:

@@ -108,35 +108,41 @@ class Hub:
     def _reset(self) -> Event:
         return Event(f"{self.boot}-{self.number}", "reset", {})
 
-    async def listen(self, last: str | None = None, *, shadow: bool = False) -> AsyncIterator[Event | None]:
-        """Events as they happen, after what was missed since `last`; None is a sign of life."""
+    async def listen(self, last: str | None = None, *, shadow: bool = False) -> AsyncIterator[list[Event]]:
+        """Events as they happen, those of one moment together, after what was missed since `last`; none is a
+        sign of life."""
         listener = Listener(asyncio.get_running_loop())
         with self._lock:
             missed = self._missed(last)
             self.listeners.add(listener)
         try:
-            for event in missed:
-                if shadow or not event.shadow:
-                    yield event
-            while not self.closed:
-                try:
-                    event_ = await asyncio.wait_for(listener.queue.get(), BEAT)
-                except TimeoutError:
-                    yield None
-                    continue
-                if event_ is None:
+            events: list[Event | None] = [*missed]
+            while True:
+                told = [event for event in events if event and (shadow or not event.shadow)]
+                if told:
+                    yield told
+                if None in events or self.closed:
                     return
-                if listener.lost:
-                    while not listener.queue.empty():
-                        listener.queue.get_nowait()
-                    listener.lost = False
-                    with self._lock:
-                        event_ = self._reset()
-                if shadow or not event_.shadow:
-                    yield event_
+                events = await self._next(listener)
+                if not events:
+                    yield []
         finally:
             with self._lock:
                 self.listeners.discard(listener)
+
+    async def _next(self, listener: Listener) -> list[Event | None]:
+        """What waits for a listener, or comes within a while; None is the end."""
+        try:
+            events: list[Event | None] = [await asyncio.wait_for(listener.queue.get(), BEAT)]
+        except TimeoutError:
+            return []
+        while not listener.queue.empty():
+            events.append(listener.queue.get_nowait())
+        if listener.lost:
+            listener.lost = False
+            with self._lock:
+                return [self._reset()]
+        return events
 
     def _hand(self, listener: Listener, event: Event | None) -> None:
         try:

@@ -135,14 +135,21 @@ def batches_of_text(body: bytes, kind: str) -> tuple[list[pa.RecordBatch], list[
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Stored rows as a table that `settle` takes (times in microseconds)."""
-    columns: list[pa.Array] = []
+    return table_of_columns({name: [row.get(name) for row in rows] for name in READ.names}, len(rows))
+
+
+def table_of_columns(columns: Mapping[str, Sequence[Any]], rows: int) -> pa.Table:
+    """Columns of stored rows as a table that `settle` takes; those not there are empty."""
+    arrays: list[pa.Array] = []
     for column in READ:
-        values = [row.get(column.name) for row in rows]
-        if pa.types.is_timestamp(column.type):
-            columns.append(pa.array(values, pa.int64()).cast(column.type))
+        values = columns.get(column.name)
+        if values is None:
+            arrays.append(pa.nulls(rows, column.type))
+        elif pa.types.is_timestamp(column.type):
+            arrays.append(pa.array(values, pa.int64()).cast(column.type))
         else:
-            columns.append(pa.array(values, column.type))
-    return pa.Table.from_arrays(columns, schema=READ)
+            arrays.append(pa.array(values, column.type))
+    return pa.Table.from_arrays(arrays, schema=READ)
 
 
 def _refusal(row: int | None, why: str, fix: str) -> Refused:

@@ -6,15 +6,18 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
 import sqlalchemy as sa
 
 from tocsin.facts.columns import READ
+from tocsin.watch.intake import table_of_columns
 from tocsin.watch.schema import facts, patients
 
 #: Values of one statement; databases refuse more than some tens of thousands.
 CHUNK = 500
 STORED = [column.name for column in facts.columns if column.name != "seq"]
-FACT = [facts.c[name] for name in READ.names if name in facts.c]
+COLUMNS = [name for name in READ.names if name in facts.c]
+FACT = [facts.c[name] for name in COLUMNS]
 KNOWN = (facts.c.seq, facts.c.received)
 
 Row = Mapping[str, Any]
@@ -39,29 +42,25 @@ def known_hashes(con: sa.Connection, hashes: Sequence[str]) -> set[str]:
     return found
 
 
-def append(con: sa.Connection, rows: Sequence[Row], *, sender: str, received: int) -> None:
-    """Store rows not stored before; the caller holds the writing transaction."""
+def append(con: sa.Connection, rows: Sequence[Row], *, received: int) -> None:
+    """Store rows not stored before, each with its `sender`; the caller holds the writing transaction."""
     for part in chunks(rows):
         con.execute(
             facts.insert(),
-            [
-                {**{name: row.get(name) for name in STORED}, "received": received, "sender": sender}
-                for row in part
-            ],
+            [{**{name: row.get(name) for name in STORED}, "received": received} for row in part],
         )
 
 
-def admit(con: sa.Connection, names: Iterable[str], now: int) -> None:
-    """Make sure that each patient named has a row and a `ref`."""
+def admit(con: sa.Connection, names: Iterable[str], now: int) -> dict[str, str]:
+    """Make sure that each patient named has a row; returns the `ref` of each."""
     wanted = sorted(set(names))
-    known: set[str] = set()
-    for part in chunks(wanted):
-        query = sa.select(patients.c.patient_id).where(patients.c.patient_id.in_(part))
-        known.update(con.execute(query).scalars())
-    if new := [name for name in wanted if name not in known]:
+    refs = refs_of(con, wanted)
+    if new := {name: new_ref() for name in wanted if name not in refs}:
         con.execute(
-            patients.insert(), [{"patient_id": name, "ref": new_ref(), "created": now} for name in new]
+            patients.insert(),
+            [{"patient_id": name, "ref": ref, "created": now} for name, ref in new.items()],
         )
+    return refs | new
 
 
 def refs_of(con: sa.Connection, names: Sequence[str]) -> dict[str, str]:
@@ -83,15 +82,21 @@ def after(con: sa.Connection, seq: int, most: int) -> list[dict[str, Any]]:
     return _rows(con, sa.select(*FACT, *KNOWN).where(facts.c.seq > seq).order_by(facts.c.seq).limit(most))
 
 
-def of_patients(
-    con: sa.Connection, names: Sequence[str], upto: int, received: int | None = None
-) -> list[dict[str, Any]]:
-    """Every fact of these patients up to number `upto`; with `received`, those that had come in by then."""
-    found: list[dict[str, Any]] = []
+def of_patients(con: sa.Connection, names: Sequence[str], upto: int, received: int | None = None) -> pa.Table:
+    """Every stored row of these patients up to number `upto`, as `settle` takes them (`facts.columns.READ`);
+    with `received`, those that had come in by then."""
+    parts = []
     for part in chunks(names):
-        query = sa.select(*FACT, *KNOWN).where(facts.c.patient_id.in_(part), facts.c.seq <= upto)
-        found += _rows(con, query if received is None else query.where(facts.c.received <= received))
-    return found
+        query = sa.select(*FACT).where(facts.c.patient_id.in_(part), facts.c.seq <= upto)
+        rows = con.execute(query if received is None else query.where(facts.c.received <= received)).all()
+        parts.append(table_of_columns(dict(zip(COLUMNS, zip(*rows, strict=True), strict=False)), len(rows)))
+    return pa.concat_tables(parts) if parts else READ.empty_table()
+
+
+def counts(con: sa.Connection) -> dict[str, int]:
+    """How many facts are stored of each patient."""
+    query = sa.select(facts.c.patient_id, sa.func.count()).group_by(facts.c.patient_id)
+    return {str(who): int(number) for who, number in con.execute(query)}
 
 
 def last_received(con: sa.Connection) -> int | None:

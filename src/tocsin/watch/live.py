@@ -10,44 +10,26 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from tocsin.definitions.load import Library
-from tocsin.facts import resolve, settle
-from tocsin.grading.batch import run, worth_compiling
+from tocsin.facts import settle
 from tocsin.grading.live import Live
 from tocsin.grading.opcodes import INF
-from tocsin.grading.rows import prepare
+from tocsin.watch.held import Held, by_weight, canonical, grouped, notable, take_up
 from tocsin.watch.intake import plain, table_of
 from tocsin.watch.newest import Newest
-from tocsin.watch.standing import Reader, Span, Standing
+from tocsin.watch.standing import Reader, Standing
 
 #: Machines kept in memory; the longest not heard of gives way. Some 50 KB each.
 MACHINES = 25_000
-#: Patients read and graded at once when the service starts.
-AT_ONCE = 200
 
 Facts = Sequence[Mapping[str, Any]]
-#: Every stored fact of some persons, each row under its person.
-Recall = Callable[[Sequence[str]], list[dict[str, Any]]]
-
-
-@dataclass(slots=True)
-class Held:
-    """What is held of one person, besides the machine. `weights` are rows that rates may be taken with;
-    `looks_back` says that new facts may change what older ones mean; `next` is when the answer may change
-    with time alone."""
-
-    standing: dict[str, Standing] = field(default_factory=dict)
-    spans: dict[str, list[Span]] = field(default_factory=dict)
-    next: int = INF
-    newest: Newest = field(default_factory=Newest)
-    weights: list[Mapping[str, Any]] = field(default_factory=list)
-    infusions: bool = False
-    looks_back: bool = False
+#: Every stored row of some persons, each under its person (`facts.columns.READ`).
+Recall = Callable[[Sequence[str]], pa.Table]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +53,19 @@ class Memory:
         self.held: dict[str, Held] = {}
         self.order: OrderedDict[str, None] = OrderedDict()
         self.due: list[tuple[int, str]] = []
-        self.infusions = {name for name, measure in lib.measures.items() if measure.kind == "infusion"}
 
-    def load(self, people: Sequence[str], now: int) -> None:
-        """Take up persons whose facts are stored: their answers at once, a machine when it is needed."""
-        for start in range(0, len(people), AT_ONCE):
-            rows = self.recall(people[start : start + AT_ONCE])
-            if rows:
-                self._load(rows, now)
+    def load(self, rows: pa.Table, now: int, *, fast: bool = False) -> dict[str, Held]:
+        """Stored rows of whole persons as what is held of them; a machine is made when it is needed. Beside
+        other threads: nothing is changed before `hold`."""
+        return take_up(rows, self.live.compiled, self.reader, self.lib, now, fast=fast)
+
+    def hold(self, found: Mapping[str, Held]) -> None:
+        """Hold who is not held yet."""
+        for who, held in found.items():
+            if who not in self.held:
+                self.held[who] = held
+                if held.next < INF:
+                    heapq.heappush(self.due, (held.next, who))
 
     def take(self, rows: Facts, now: int) -> list[Change]:
         """Take newly stored facts (rows of the ledger, under their persons); returns whose answer changed."""
@@ -99,12 +86,12 @@ class Memory:
         rows = self.recall(wanted)
         for who in wanted:
             self.live.patients.pop(who, None)
-        for who, facts in self._canonical(rows).items():
+        for who, facts in grouped(plain(canonical(rows, self.lib))).items():
             self.live.restore(who, [self.live.coder.code(fact) for fact in facts])
-            held = self._hold(who)
+            held = self.held.setdefault(who, Held())
             held.newest = Newest.of(facts, self.lib)
             self._warm(who)
-        self._note(rows)
+        self._note(notable(rows, self.lib))
 
     def update(self, people: Iterable[str], now: int) -> list[Change]:
         """Bring the answers of persons to `now`; returns those that changed."""
@@ -149,54 +136,20 @@ class Memory:
         self.live.patients.pop(who, None)
         self.order.pop(who, None)
 
-    def _load(self, rows: Facts, now: int) -> None:
-        table = _resolved(rows, self.lib)
-        if not table.num_rows:
-            return
-        program = self.live.compiled
-        prepared, starts, patients = prepare(table, program, self.lib)
-        fast = worth_compiling(table.num_rows)
-        names = patients.to_pylist()
-        standing = run(program, prepared, starts, now + 1, True, fast).tolist()
-        ahead = run(program, prepared, starts, INF, False, fast)
-        ends = ahead[(ahead[:, 3] > now) & (ahead[:, 3] < INF)]
-        soonest: dict[int, int] = {}
-        for place, end in ends[:, [0, 3]].tolist():
-            soonest[place] = min(end, soonest.get(place, INF))
-        of: dict[int, list[list[int]]] = {}
-        for row in standing:
-            of.setdefault(row[0], []).append(row)
-        facts = grouped(plain(table))
-        for place, who in enumerate(names):
-            held = self._hold(who)
-            held.standing, held.spans = self.reader.read(of.get(place, []), now)
-            held.next = soonest.get(place, INF)
-            held.newest = Newest.of(facts[who], self.lib)
-            if held.next < INF:
-                heapq.heappush(self.due, (held.next, who))
-        self._note(rows)
-
-    def _canonical(self, rows: Facts) -> dict[str, list[dict[str, Any]]]:
-        """Facts as grading reads them, by person and in order of time."""
-        return grouped(plain(_resolved(rows, self.lib)))
-
     def _anew(self, who: str, rows: Facts) -> bool:
         """Whether new facts may change what older ones mean, or there is no machine to take them."""
         held = self.held.get(who)
         if held is None or who not in self.live.patients or held.looks_back:
             return True
         weighs = any(row["measure"] == "weight" for row in rows)
-        rates = held.infusions or any(self._by_weight(row) for row in rows)
+        rates = held.infusions or any(by_weight(row, self.lib) for row in rows)
         return (weighs and rates) or any(row["replaces"] or row["text"] == "retracted" for row in rows)
-
-    def _by_weight(self, row: Mapping[str, Any]) -> bool:
-        return bool(row["pending"]) or row["measure"] in self.infusions
 
     def _push(self, rows: Facts) -> list[str]:
         """Hand facts to their machines; returns the persons that have to begin anew instead."""
         if not rows:
             return []
-        people = {row["patient_id"] for row in rows if self._by_weight(row)}
+        people = {row["patient_id"] for row in rows if by_weight(row, self.lib)}
         beside = [row for who in people for row in self.held[who].weights]
         table = settle(table_of([*beside, *rows]), lib=self.lib).table
         refused: dict[str, None] = {}
@@ -213,21 +166,10 @@ class Memory:
         return list(refused)
 
     def _note(self, rows: Facts) -> None:
-        """Remember what decides how later facts are taken."""
         for row in rows:
             held = self.held.get(row["patient_id"])
-            if held is None:
-                continue
-            held.infusions = held.infusions or self._by_weight(row)
-            held.looks_back = held.looks_back or bool(row["replaces"])
-            if row["measure"] == "weight" and row not in held.weights:
-                held.weights.append(row)
-
-    def _hold(self, who: str) -> Held:
-        held = self.held.get(who)
-        if held is None:
-            held = self.held[who] = Held()
-        return held
+            if held is not None:
+                held.note(row, self.lib)
 
     def _warm(self, who: str) -> None:
         """Keep a machine; let the one longest not heard of go."""
@@ -247,17 +189,3 @@ def different(before: Mapping[str, Standing], after: Mapping[str, Standing]) -> 
     return before.keys() != after.keys() or any(
         before[scale].said() != answer.said() for scale, answer in after.items()
     )
-
-
-def grouped(facts: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Facts by person, in the order they come."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for fact in facts:
-        found.setdefault(fact["patient_id"], []).append(fact)
-    return found
-
-
-def _resolved(rows: Facts, lib: Library) -> pa.Table:
-    """Stored rows of whole persons as canonical facts, corrections done."""
-    table: pa.Table = resolve(settle(table_of(rows), lib=lib).table)
-    return table

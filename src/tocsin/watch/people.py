@@ -107,6 +107,11 @@ class People:
         """Everybody on the board: persons not discharged."""
         return [each for each in self.of.values() if each.merged_into is None and each.discharged is None]
 
+    def watches(self, person: str) -> bool:
+        """Whether an id is that of somebody on the board."""
+        known = self.of.get(person)
+        return known is not None and known.merged_into is None and known.discharged is None
+
 
 def generations(con: sa.Connection) -> tuple[int, int]:
     """How often the table of patients was changed, and how often somebody was erased."""

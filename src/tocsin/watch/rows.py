@@ -14,7 +14,7 @@ from tocsin.plots.look import unit_text
 from tocsin.watch import alert_log
 from tocsin.watch.board import AlertLine, Board, Row
 from tocsin.watch.clock import DAY, HOUR
-from tocsin.watch.live import Held
+from tocsin.watch.held import Held
 from tocsin.watch.newest import Newest
 from tocsin.watch.pages_words import clock, span, zone
 from tocsin.watch.patient_view import age_of, asked, measured, state_of, titled

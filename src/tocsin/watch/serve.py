@@ -24,6 +24,7 @@ from fastapi import FastAPI
 from tocsin.definitions.schema import TocsinError
 from tocsin.watch.journal import failed, log
 from tocsin.watch.service import Service
+from tocsin.watch.tidy import tidy
 
 #: Seconds that requests under way may still take when the service ends.
 GRACE = 5
@@ -153,6 +154,7 @@ class Server(uvicorn.Server):
         """Listen, then say so."""
         await super().startup(sockets)
         if self.started:
+            threading.Thread(target=tidy, args=(self.service.wait,), name="tocsin-tidy", daemon=True).start()
             self.ready()
 
     def end(self, interrupted: bool = False) -> None:

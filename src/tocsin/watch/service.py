@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -31,6 +30,7 @@ from tocsin.watch.rows import board_of
 from tocsin.watch.standing import Standing
 from tocsin.watch.store import Store
 from tocsin.watch.sweep import Sweep
+from tocsin.watch.taking_up import TakingUp
 from tocsin.watch.writer import Writer
 
 SCALES = ("astct-2019", "icans-astct-2019")
@@ -96,14 +96,15 @@ class Service:
         self.settings = settings or Settings()
         self.hub = Hub()
         self.people = people.People(store)
-        self.memory = Memory(self.scales, self.lib, self._recall, machines=self.settings.machines)
+        self.memory = Memory(self.scales, self.lib, self.recall, machines=self.settings.machines)
         self.writer = Writer(store, self.catch_up)
         self.sweep = Sweep(self)
+        self.taking_up = TakingUp(self)
         self.health = Health()
         self.seq = 0
         self.received: int | None = None
         self._approved: frozenset[str] = frozenset()
-        self._machines = threading.RLock()
+        self.machines = threading.RLock()
         self._ending = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -117,7 +118,7 @@ class Service:
         self._approvals()
         self.health.loading = len(self.people.watched())
         self.writer.start()
-        for name, run in (("loader", self._load), ("clock", self._tick), ("sweep", self.sweep.run)):
+        for name, run in (("loader", self.taking_up.run), ("clock", self._tick), ("sweep", self.sweep.run)):
             thread = threading.Thread(target=run, name=f"tocsin-{name}", daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -179,7 +180,7 @@ class Service:
 
     def catch_up(self) -> None:
         """Bring the machines up to the last fact stored, by whichever worker."""
-        with self._machines:
+        with self.machines:
             while True:
                 with self.store.reading() as con:
                     rows = ledger.after(con, self.seq, STEP)
@@ -209,11 +210,17 @@ class Service:
                 found.append({**row, "patient_id": person.patient_id})
         return found
 
-    def _recall(self, persons: Sequence[str]) -> list[dict[str, Any]]:
+    def recall(self, persons: Sequence[str]) -> pa.Table:
+        """Every stored row of persons, under them."""
         names = [name for who in persons for name in self.people.names(who)]
         with self.store.reading() as con:
             rows = ledger.of_patients(con, names, self.seq)
-        return [{**row, "patient_id": self.people.person(row["patient_id"])} for row in rows]
+        return rows if names == list(persons) else self._joined(rows)
+
+    def _joined(self, rows: pa.Table) -> pa.Table:
+        """Rows of several records under the persons whose they are."""
+        whose = pa.array([self.people.person(name) for name in rows["patient_id"].to_pylist()], pa.string())
+        return rows.set_column(rows.schema.get_field_index("patient_id"), "patient_id", whose)
 
     def _tell(self, changes: Iterable[Change]) -> None:
         for change in changes:
@@ -225,39 +232,6 @@ class Service:
             self.hub.publish(kind, {"ref": known.ref})
 
     # --- time passing -------------------------------------------------------------------------------------
-
-    def _load(self) -> None:
-        """Take up everybody watched, some at a time, so that facts can come in between."""
-        waiting = [each.patient_id for each in self.people.watched()]
-        for start in range(0, len(waiting), 100):
-            if self.ending:
-                return
-            part = [who for who in waiting[start : start + 100] if who not in self.memory.held]
-            self._patiently(partial(self._take_up, part))
-            self.health.loading = max(0, len(waiting) - start - 100)
-        self._patiently(self._date)
-
-    def _date(self) -> None:
-        """When the newest fact came in that was there before."""
-        with self.store.reading() as con:
-            self.received = self.received or ledger.last_received(con)
-
-    def _take_up(self, persons: Sequence[str]) -> None:
-        with self._machines:
-            self.memory.load(persons, self.clock.now())
-            self.sweep.note(dict.fromkeys(persons), ())
-
-    def _patiently(self, what: Callable[[], None]) -> None:
-        """Do it, again and again while the store is gone."""
-        while not self.ending:
-            try:
-                what()
-            except Exception as error:
-                failed("reading the store", error)
-                self.health.reading = False
-                self.wait(2.0)
-            else:
-                return
 
     def _tick(self) -> None:
         while not self.wait(TICK):
@@ -271,7 +245,7 @@ class Service:
 
     def step(self) -> None:
         """What time and other workers changed: once a tick, and by tests."""
-        with self._machines:
+        with self.machines:
             self._renew()
             self.catch_up()
             changes = self.memory.lapse(self.clock.now())
@@ -299,7 +273,7 @@ class Service:
             self.memory.forget(who)
             self.sweep.forget(who)
         watched = {each.patient_id for each in self.people.watched()}
-        self._take_up(sorted(affected & watched))
+        self.taking_up.take_up(sorted(affected & watched))
         self.hub.publish("patient", {})
 
     def _approvals(self) -> None:
@@ -331,11 +305,10 @@ class Service:
     def facts_of(self, patient_id: str, as_of: int | None = None) -> pa.Table:
         """Canonical facts of the person, corrections done; with `as_of`, those known here by then."""
         person = self.people.person(patient_id)
+        names = self.people.names(person)
         with self.store.reading() as con:
-            rows = ledger.of_patients(con, self.people.names(person), ledger.newest(con), received=as_of)
-        if not rows:
-            return settle(intake.table_of([]), lib=self.lib).table
-        table = settle(intake.table_of([{**row, "patient_id": person} for row in rows]), lib=self.lib).table
+            rows = ledger.of_patients(con, names, ledger.newest(con), received=as_of)
+        table = settle(rows if names == (person,) else self._joined(rows), lib=self.lib).table
         return resolve(table, None if as_of is None else moment_of(as_of))
 
     def grades_of(

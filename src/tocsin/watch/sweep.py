@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 ROUND = 15 * MINUTE
 #: How long an answer stands while nothing new is known: its clocks tick by the minute.
 STANDS = MINUTE
-#: The share of one core that looking around may take.
-SHARE = 0.25
+#: The share of one core that looking around may take, and while senders wait.
+SHARE, RUSH = 0.25, 0.1
 #: Answers kept for pages.
 KEPT = 256
 
@@ -97,7 +97,8 @@ class Sweep:
             began = time.thread_time()
             self.look(who)
             self.changed()
-            self.service.wait((time.thread_time() - began) * (1 / SHARE - 1))
+            share = RUSH if self.service.writer.busy else SHARE
+            self.service.wait((time.thread_time() - began) * (1 / share - 1))
         if self._dirty:
             self.wake.set()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,7 @@ class Writer:
         self.jobs: queue.Queue[Job | None] = queue.Queue(WAITING)
         self.thread: threading.Thread | None = None
         self.closing = False
+        self.waiting = 0
         self._door = threading.Lock()  # nobody is let in behind the last one
 
     def start(self) -> None:
@@ -95,6 +96,11 @@ class Writer:
             raise job.error
         return job
 
+    @property
+    def busy(self) -> bool:
+        """Whether senders wait for their answers."""
+        return self.waiting > 0 or not self.jobs.empty()
+
     def _run(self) -> None:
         ending = False
         while not (ending and self.jobs.empty()):
@@ -112,8 +118,10 @@ class Writer:
                     continue
                 group.append(job)
                 rows += len(job.intake.rows)
+            self.waiting = len(group)
             if group:
                 self._group(group)
+            self.waiting = 0
 
     def _group(self, group: Sequence[Job]) -> None:
         try:
@@ -135,23 +143,26 @@ class Writer:
             job.done.set()
 
     def _store(self, group: Sequence[Job]) -> None:
+        """Store what is new of a group: each statement once for all of it."""
         with self.store.writing() as con:
             now = self.store.clock.now()
             seen = ledger.known_hashes(con, [row["hash"] for job in group for row in job.intake.rows])
-            for job in group:
-                facts, marks = self._fresh(job, seen)
-                rows = [*facts, *marks]
-                if rows:
-                    ledger.admit(con, (row["patient_id"] for row in rows), now)
-                    ledger.append(con, rows, sender=job.actor.name, received=now)
-                    gone = lifted(con, (row["patient_id"] for row in rows))
-                    ledger.append(con, gone, sender=job.actor.name, received=now)
-                job.stored = len(facts)
-                if rows or job.intake.refused:
-                    self._note(con, job, rows)
+            fresh = [self._fresh(job, seen) for job in group]
+            rows = [row for mine in fresh for row in mine]
+            refs = ledger.admit(con, (row["patient_id"] for row in rows), now)
+            ledger.append(con, rows, received=now)
+            if gone := lifted(con, refs):
+                sent = {row["patient_id"]: row["sender"] for row in rows}
+                ledger.append(con, [{**row, "sender": sent[row["patient_id"]]} for row in gone], received=now)
+            last = ledger.newest(con)
+            audit.note_all(con, self.store.clock, [
+                _entry(job, mine, refs, last)
+                for job, mine in zip(group, fresh, strict=True)
+                if mine or job.intake.refused
+            ])  # fmt: skip
 
-    def _fresh(self, job: Job, seen: set[str]) -> tuple[list[Row], list[Row]]:
-        """The facts and the marks of refused rows that are not stored yet."""
+    def _fresh(self, job: Job, seen: set[str]) -> list[Row]:
+        """The facts that are not stored yet, then the marks of refused rows; under their sender."""
         facts: list[Row] = []
         marks: list[Row] = []
         job.duplicates = 0  # a group that failed is tried again
@@ -161,14 +172,20 @@ class Writer:
                 job.duplicates += not mark
                 continue
             seen.add(row["hash"])
-            (marks if mark else facts).append(row)
-        return facts, marks
+            (marks if mark else facts).append({**row, "sender": job.actor.name})
+        job.stored = len(facts)
+        return [*facts, *marks]
 
-    def _note(self, con: sa.Connection, job: Job, rows: Sequence[Row]) -> None:
-        people = {row["patient_id"] for row in rows}
-        ref = next(iter(ledger.refs_of(con, list(people)).values())) if len(people) == 1 else None
-        detail = {
+
+def _entry(job: Job, rows: Sequence[Row], refs: Mapping[str, str], last: int) -> audit.Entry:
+    """What the log says of a sender's rows; of whom, where they are one patient's."""
+    people = {row["patient_id"] for row in rows}
+    return audit.Entry(
+        job.actor,
+        "facts:add",
+        refs[people.pop()] if len(people) == 1 else None,
+        {
             "stored": job.stored, "duplicates": job.duplicates, "rejected": len(job.intake.refused),
-            "last": ledger.newest(con),
-        }  # fmt: skip
-        audit.note(con, self.store.clock, job.actor, "facts:add", patient=ref, detail=detail)
+            "last": last,
+        },
+    )  # fmt: skip
