@@ -1,12 +1,12 @@
-"""The live service under load: facts stored and graded a second, from POST to the event, memory, and faults.
+"""The live service under load: facts stored and graded a second, from POST to the event, memory.
 
     python bench/watch.py load [--db URL] [--seconds 20]     sustained load, batches of 50
     python bench/watch.py hold [--patients 2000] [--days 14]  memory and pages with many patients held
-    python bench/watch.py kill [--times 50]      kill -9 under load: nothing lost, nothing doubled
     python bench/watch.py soak [--hours 24] [--speed 720]    a simulated ward for a day, memory every hour
 
-Each starts the real program in its own process. Latencies are taken at the client, which runs on the same
-cores; CPU time of the service is printed beside, because machines are shared.
+Each starts the real program in its own process; what goes wrong is tried in bench/faults.py. Latencies are
+taken at the client, which runs on the same cores; CPU time of the service is printed beside, because machines
+are shared.
 """
 
 from __future__ import annotations
@@ -268,56 +268,6 @@ def hold(db: str, patients: int, days: int) -> None:
     served.end()
 
 
-def kill(times: int) -> None:
-    """kill -9 under load, again and again: what was answered for is there, once."""
-    with tempfile.TemporaryDirectory() as folder:
-        db = f"{folder}/ward.db"
-        secret, answered = token(db, "device"), 0
-        start = datetime.now(UTC) - timedelta(days=20)
-        for turn in range(times):
-            served, stop, number = Served(db), threading.Event(), turn * 1_000
-            done = threading.Event()
-
-            def send(number: int = number, served: Served = served, done: threading.Event = done) -> None:
-                nonlocal answered
-                client = Client(served.port, secret)
-                try:
-                    while True:
-                        answered += client.post(batch(0, number, 40, start))["stored"]
-                        number += 1
-                except (OSError, http.client.HTTPException, ValueError):
-                    done.set()
-
-            threading.Thread(target=send, daemon=True).start()
-            time.sleep(0.3 + turn % 7 / 10)
-            served.end(signal.SIGKILL)
-            done.wait(30)
-            stop.set()
-            stored, doubled = _counted(db)
-            assert stored >= answered, f"turn {turn}: {answered} answered for, {stored} there"
-            assert not doubled, f"turn {turn}: {doubled} doubled"
-            answered = stored  # the last batch may have been stored and not answered for
-        print(f"kill -9 {times} times under load: {stored} facts, none lost, none doubled")
-        subprocess.run([TOCSIN, "audit", "verify", "--db", db], check=True)
-
-
-def _counted(db: str) -> tuple[int, int]:
-    import sqlalchemy as sa
-
-    from tocsin.watch.schema import facts
-    from tocsin.watch.store import Store
-
-    store = Store.open(db)
-    with store.reading() as con:
-        stored = con.execute(sa.select(sa.func.count()).select_from(facts)).scalar_one()
-        same = (facts.c.patient_id, facts.c.time, facts.c.measure, facts.c.value)
-        distinct = con.execute(
-            sa.select(sa.func.count()).select_from(sa.select(*same).distinct().subquery())
-        ).scalar_one()
-    store.close()
-    return stored, stored - distinct
-
-
 def soak(hours: float, speed: float) -> None:
     """A simulated ward for `hours` of its own clock; memory every hour."""
     served = Served.__new__(Served)
@@ -341,13 +291,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("load", "hold", "kill", "soak"))
+    parser.add_argument("what", choices=("load", "hold", "soak"))
     parser.add_argument("--db")
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--senders", type=int, default=4)
     parser.add_argument("--patients", type=int, default=0)
     parser.add_argument("--days", type=int, default=14)
-    parser.add_argument("--times", type=int, default=50)
     parser.add_argument("--hours", type=float, default=24)
     parser.add_argument("--speed", type=float, default=720)
     asked = parser.parse_args()
@@ -357,8 +306,6 @@ def main() -> None:
             load(db, asked.seconds, asked.senders, asked.patients or 100)
         elif asked.what == "hold":
             hold(db, asked.patients or 2_000, asked.days)
-        elif asked.what == "kill":
-            kill(asked.times)
         else:
             soak(asked.hours, asked.speed)
 

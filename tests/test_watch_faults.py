@@ -137,8 +137,11 @@ def test_a_full_disk_is_said_and_costs_nothing_that_was_stored(tmp_path):
         with pytest.raises(sa.exc.OperationalError, match="full"):
             service.ingest(many, DEVICE)
         assert service.facts_of("q1").num_rows == 0
+        assert not service.probe().well  # although there may be room for so little
         limit(None)
         assert service.ingest(many, DEVICE).stored == len(many)
+        service.health.probed = -1e9
+        assert service.probe().well
         assert service.facts_of("p1").num_rows == 1
         with service.store.reading() as con:
             assert audit.verify(con).whole

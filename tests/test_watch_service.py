@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 
 from tocsin.facts.columns import FactsError
 from tocsin.watch import keeping, ledger
+from tocsin.watch.audit import verify
 from tocsin.watch.clock import Clock
 from tocsin.watch.events import KEPT, WAITING, Hub
 from tocsin.watch.people import PatientError
@@ -39,6 +41,34 @@ def test_what_is_sent_twice_is_stored_once(store_url):
         assert (first.stored, first.duplicates) == (1, 1)
         assert (second.stored, second.duplicates) == (0, 1)
         assert service.facts_of("p1").num_rows == 1
+
+
+def test_senders_stored_together_are_told_and_logged_each_for_itself(store_url):
+    """Two wait for a third, and are stored in one transaction; the same fact is whoever's came first."""
+    with running(store_url) as service:
+        told, threads = {}, []
+        with service.store.writing():
+            for n, name in enumerate("abc"):
+                rows = [fever("p1", -1), fever(f"p{n}", -2 - n)]
+                threads.append(
+                    threading.Thread(
+                        target=lambda name=name, rows=rows: told.update(
+                            {name: service.ingest(rows, Actor(name, "device"))}
+                        )
+                    )
+                )
+                threads[-1].start()
+                while service.writer.waiting + service.writer.jobs.qsize() <= n:
+                    time.sleep(0.01)
+        [thread.join() for thread in threads]
+        assert [(told[name].stored, told[name].duplicates) for name in "abc"] == [(2, 0), (1, 1), (1, 1)]
+        with service.store.reading() as con:
+            log = con.execute(
+                sa.select(audit.c.actor, audit.c.patient).where(audit.c.action == "facts:add")
+            ).all()
+            assert verify(con).whole
+        ref = service.store.ref_of
+        assert [tuple(row) for row in log] == [("a", None), ("b", ref("p1")), ("c", ref("p2"))]
 
 
 def test_one_bad_row_never_costs_the_others_and_is_told_with_its_fix(store_url):

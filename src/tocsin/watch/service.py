@@ -38,6 +38,8 @@ SCALES = ("astct-2019", "icans-astct-2019")
 TICK = 0.5
 #: Facts read at once while following the store.
 STEP = 5_000
+#: Seconds for which a store that refused facts counts as one that cannot store, unless it takes some again.
+REFUSED = 10.0
 #: Seconds for which one look at whether the store can be written stands.
 PROBE = 2.0
 
@@ -283,7 +285,8 @@ class Service:
         self.settings.shadow = not self.settings.demo and not used <= self._approved
 
     def probe(self) -> Health:
-        """How the service is, after a small write: what cannot store must say so."""
+        """How the service is, after a small write: what cannot store must say so. A store that just refused
+        facts may still have room for so little."""
         if time.monotonic() - self.health.probed >= PROBE:
             self.health.probed = time.monotonic()
             try:
@@ -293,6 +296,7 @@ class Service:
             except Exception as error:
                 failed("writing to the store", error)
                 self.health.storing = False
+        self.health.storing &= time.monotonic() - self.writer.refused > REFUSED
         return self.health
 
     # --- answers ------------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ class Sweep:
     def forget(self, who: str) -> None:
         """Drop a person."""
         with self._lock:
-            for held in (self.digests, self._dirty, self._kept, self._changed):
+            for held in (self.digests, self.versions, self._dirty, self._kept, self._changed):
                 held.pop(who, None)
 
     def run(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,7 @@ SENDERS, ROWS = 64, 5_000
 WAITING = 1_000
 #: Seconds after which a sender that was not answered is told so.
 PATIENCE = 30.0
+NEVER = float("-inf")
 
 
 Row = dict[str, Any]
@@ -58,6 +60,7 @@ class Writer:
         self.thread: threading.Thread | None = None
         self.closing = False
         self.waiting = 0
+        self.refused = NEVER  # when the store last refused facts; never, once it took some again
         self._door = threading.Lock()  # nobody is let in behind the last one
 
     def start(self) -> None:
@@ -127,13 +130,16 @@ class Writer:
         try:
             self._store(group)
         except Exception as error:
-            if len(group) > 1 and not isinstance(error, sa.exc.OperationalError):
+            if isinstance(error, sa.exc.OperationalError):
+                self.refused = time.monotonic()
+            elif len(group) > 1:
                 for job in group:
                     self._group([job])
                 return
             for job in group:
                 job.error = error
         else:
+            self.refused = NEVER
             try:
                 self.after()
             except Exception as error:
