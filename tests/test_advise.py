@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from tocsin.cli.front import cli
 from tocsin.definitions.load import library
 from tocsin.facts import SCHEMA
 from tocsin.guidance.answer import advise
+from tocsin.guidance.chart import Chart
 from tocsin.sources.read import open_source
 from tocsin.testing import START, patient
 
@@ -234,3 +236,11 @@ def test_what_had_happened_and_was_not_yet_recorded_is_no_answer():
     facts = patient("0 h weight 70 kg recorded 9 h", "1 h teclistamab recorded 9 h")
     assert list(advise(facts, START + timedelta(hours=5))) == []
     assert len(list(advise(facts, START + timedelta(hours=9)))) == 1
+
+
+def test_no_chart_outlives_its_answer():
+    """Whoever is erased, or has gone home, leaves nothing behind in a service that goes on for weeks."""
+    answer = told(*ILL, "42 h ferritin 20000 ng/mL", hours=43)
+    gc.collect()
+    assert answer["grades"]
+    assert not [each for each in gc.get_objects() if isinstance(each, Chart) and len(each.rows) == 7]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tocsin.definitions.load import Library
@@ -24,8 +24,14 @@ class Chart:
         for row in self.rows:
             self.by_measure.setdefault(row["measure"], []).append(row)
         self.times_of = {name: [row["time"] for row in rows] for name, rows in self.by_measure.items()}
-
         self._gifts: dict[str, tuple[list[int], list[Fact]]] = {}
+        self._events: dict[str, tuple[int, ...]] = {}
+
+    def happened(self, event: str, look: Callable[[], tuple[int, ...]]) -> tuple[int, ...]:
+        """When an event happened: `look` is asked once, and what it said goes when the chart goes."""
+        if event not in self._events:
+            self._events[event] = look()
+        return self._events[event]
 
     def gifts(self, name: str, lib: Library) -> tuple[list[int], list[Fact]]:
         """When a drug was given, and the rows: one an instant, without stops and absences."""

@@ -6,7 +6,6 @@ Each moment rests only on what was charted by then, so an answer about an hour n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 from itertools import groupby, pairwise
 from math import floor
 
@@ -64,10 +63,9 @@ def window_end(bed: Bedside, dose: Fact) -> int | None:
 
 
 def _reading(bed: Bedside, event: Event) -> Sequence[int]:
-    return _readings(bed.chart, event, bed.lib)
+    return bed.chart.happened(event.id, lambda: _readings(bed.chart, event, bed.lib))
 
 
-@lru_cache(maxsize=256)
 def _readings(chart: Chart, event: Event, lib: Library) -> tuple[int, ...]:
     """The readings that meet the bound of the event's finding, with none in the quiet hours before."""
     finding = event.finding
@@ -91,10 +89,9 @@ def _readings(chart: Chart, event: Event, lib: Library) -> tuple[int, ...]:
 
 
 def _started(bed: Bedside, event: Event) -> Sequence[int]:
-    return _starts(bed.chart, event, bed.lib)
+    return bed.chart.happened(event.id, lambda: _starts(bed.chart, event, bed.lib))
 
 
-@lru_cache(maxsize=256)
 def _starts(chart: Chart, event: Event, lib: Library) -> tuple[int, ...]:
     """When a drug began that was not running: stopped, ended, or not charted for its hold before."""
     out: list[int] = []
@@ -115,10 +112,9 @@ def _starts(chart: Chart, event: Event, lib: Library) -> tuple[int, ...]:
 
 
 def _worse_word(bed: Bedside, event: Event) -> Sequence[int]:
-    return _worse_words(bed.chart, event, bed.lib)
+    return bed.chart.happened(event.id, lambda: _worse_words(bed.chart, event, bed.lib))
 
 
-@lru_cache(maxsize=256)
 def _worse_words(chart: Chart, event: Event, lib: Library) -> tuple[int, ...]:
     """When a word was charted that stands later in its measure's list than the one before."""
     words = lib.measure(event.measure).words
