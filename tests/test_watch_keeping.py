@@ -479,10 +479,12 @@ def test_the_commands_copy_erase_and_check(kept, empty_url):
         ("backup", "out.backup"),
         ("erase", "--patient", "p1", "--by", "A", "--yes"),
         ("retain", "--discharged-before", "30d", "--by", "A", "--yes"),
+        ("audit", "verify"),
+        ("audit", "list"),
     ],
 )
 def test_a_store_that_is_not_there_is_neither_made_nor_copied(tmp_path, command, monkeypatch):
-    """A mistyped path must not end in a backup that holds nobody."""
+    """A mistyped path must not end in a backup that holds nobody, or in a log that is called whole."""
     monkeypatch.chdir(tmp_path)
     done = run(*command, "--db", "typo.db")
     assert done.exit_code == 1

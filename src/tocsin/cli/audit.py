@@ -7,6 +7,7 @@ from datetime import datetime
 
 import click
 
+from tocsin.cli.keep import opened
 from tocsin.cli.options import moment, say
 from tocsin.cli.output import show
 from tocsin.cli.watch import DB_HELP, STORE
@@ -29,7 +30,7 @@ def audit_command() -> None:
 
     \b
     Example:
-        tocsin audit verify --db ward.db
+        tocsin token --db ward.db --role device && tocsin audit verify --db ward.db
     """
 
 
@@ -44,17 +45,12 @@ def verify_command(db: str, expect: tuple[int, str] | None) -> None:
 
     \b
     Example:
-        tocsin audit verify --db ward.db
+        tocsin token --db ward.db --role device && tocsin audit verify --db ward.db
     """
     from tocsin.watch import audit
-    from tocsin.watch.store import Store
 
-    store = Store.open(db)
-    try:
-        with store.reading() as con:
-            verdict = audit.verify(con, expect)
-    finally:
-        store.close()
+    with opened(db) as store, store.reading() as con:
+        verdict = audit.verify(con, expect)
     click.echo(f"checked {verdict.checked} entries, head {verdict.head[0]}:{verdict.head[1]}")
     if not verdict.whole:
         raise TocsinError(
@@ -74,25 +70,20 @@ def list_command(db: str, ref: str | None, since: str | None) -> None:
 
     \b
     Example:
-        tocsin audit list --db ward.db
+        tocsin token --db ward.db --role device && tocsin audit list --db ward.db
     """
     import sqlalchemy as sa
 
     from tocsin.watch.clock import moment_of
     from tocsin.watch.schema import audit
-    from tocsin.watch.store import Store
 
     query = sa.select(audit).order_by(audit.c.seq)
     if ref:
         query = query.where(audit.c.patient == ref)
     if since:
         query = query.where(audit.c.time >= micros(moment(since)))
-    store = Store.open(db)
-    try:
-        with store.reading() as con:
-            rows = con.execute(query).all()
-    finally:
-        store.close()
+    with opened(db) as store, store.reading() as con:
+        rows = con.execute(query).all()
     show(
         ("entry", "at", "who", "role", "what", "patient", "more"),
         [

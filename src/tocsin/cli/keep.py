@@ -44,7 +44,7 @@ def backup_command(out: Path, db: str) -> None:
 
     \b
     Example:
-        tocsin audit verify --db ward.db && tocsin backup ward.backup --db ward.db
+        tocsin token --db ward.db --role device && tocsin backup ward.backup --db ward.db
     """
     from tocsin.watch.keeping import backup
 
@@ -61,7 +61,7 @@ def restore_command(source: Path, db: str) -> None:
 
     \b
     Example:
-        tocsin audit verify --db a.db && tocsin backup a.gz --db a.db && tocsin restore a.gz --db b.db
+        tocsin token --db a.db --role device && tocsin backup a.gz --db a.db && tocsin restore a.gz --db b.db
     """
     from tocsin.watch.keeping import restore
 
@@ -84,7 +84,7 @@ def erase_command(db: str, patient: str, by: str, dry_run: bool, yes: bool) -> N
 
     \b
     Example:
-        tocsin audit verify --db ward.db && tocsin erase --db ward.db --patient p1 --by "A. Name" --dry-run
+        tocsin token --db w.db --role device && tocsin erase --db w.db --patient p1 --by "A. Name" --dry-run
     """
     from tocsin.watch import keeping
     from tocsin.watch.roles import Actor
@@ -123,7 +123,7 @@ def retain_command(db: str, days: float, by: str, yes: bool) -> None:
 
     \b
     Example:
-        tocsin audit verify --db a.db && tocsin retain --db a.db --discharged-before 365d --by "A. Name" --yes
+        tocsin token --db a --role device && tocsin retain --db a --discharged-before 365d --by "A Name" --yes
     """
     from tocsin.watch.keeping import retain
     from tocsin.watch.roles import Actor
