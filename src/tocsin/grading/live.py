@@ -63,7 +63,7 @@ class Patient:
 class Live:
     """Grades of many patients, kept up to date.
 
-    With `keeps_rows` false only the machines are held (some 50 KB a patient): whoever has the rows elsewhere
+    With `keeps_rows` false only the machines are held (some 40 KB a patient): whoever has the rows elsewhere
     hands them in again with `restore` when `push` says that it needs them.
 
     >>> from datetime import UTC

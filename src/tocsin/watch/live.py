@@ -2,7 +2,7 @@
 
 Most facts go straight to their patient's machine. What may change how earlier facts are read (a correction, a
 late fact, a weight after a rate, a dose) lets that patient alone begin anew from the store. Facts are held in
-the store, not here: a patient held costs some 50 KB, and one not heard of for long only what the board shows.
+the store, not here: a patient held costs some 70 KB, and one not heard of for long only what the board shows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tocsin.watch.intake import plain, table_of
 from tocsin.watch.newest import Newest
 from tocsin.watch.standing import Reader, Standing
 
-#: Machines kept in memory; the longest not heard of gives way. Some 50 KB each.
+#: Machines kept in memory; the longest not heard of gives way. Some 70 KB each, with what is held beside.
 MACHINES = 25_000
 
 Facts = Sequence[Mapping[str, Any]]
