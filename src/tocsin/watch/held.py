@@ -20,6 +20,7 @@ from tocsin.grading.batch import run
 from tocsin.grading.compile import Compiled
 from tocsin.grading.opcodes import INF
 from tocsin.grading.rows import prepare
+from tocsin.watch.births import DETAILS, day_of
 from tocsin.watch.intake import plain
 from tocsin.watch.newest import Newest, telling
 from tocsin.watch.standing import Reader, Span, Standing
@@ -31,7 +32,7 @@ Row = Mapping[str, Any]
 class Held:
     """What is held of one person, besides the machine. `weights` are rows that rates may be taken with;
     `looks_back` says that new facts may change what older ones mean; `next` is when the answer may change
-    with time alone."""
+    with time alone; `ages` is when the first fact of each year was, where the age comes from a birth date."""
 
     standing: dict[str, Standing] = field(default_factory=dict)
     spans: dict[str, list[Span]] = field(default_factory=dict)
@@ -40,6 +41,7 @@ class Held:
     weights: list[Row] = field(default_factory=list)
     infusions: bool = False
     looks_back: bool = False
+    ages: dict[int, int] = field(default_factory=dict)
 
     def note(self, row: Row, lib: Library) -> None:
         """Remember what of a stored row decides how later ones are taken."""
@@ -47,6 +49,12 @@ class Held:
         self.looks_back = self.looks_back or bool(row["replaces"])
         if row["measure"] == "weight" and row not in self.weights:
             self.weights.append(row)
+        if row["measure"] == "age" and row["source"] == DETAILS:
+            self.ages[day_of(row["time"]).year] = row["time"]
+
+    def ages_with(self, row: Row) -> bool:
+        """Whether a new row is the first of its year, so that it says a new age."""
+        return bool(self.ages) and row["time"] < self.ages.get(day_of(row["time"]).year, INF)
 
 
 def by_weight(row: Row, lib: Library) -> bool:
@@ -63,8 +71,9 @@ def canonical(rows: pa.Table, lib: Library) -> pa.Table:
 
 def notable(rows: pa.Table, lib: Library) -> list[dict[str, Any]]:
     """The few stored rows that `Held.note` remembers anything of."""
-    measures = [name for name, measure in lib.measures.items() if measure.kind == "infusion"]
-    told = pc.or_(pc.is_in(rows["measure"], pa.array([*measures, "weight"])), pc.is_valid(rows["replaces"]))
+    infusions = [name for name, measure in lib.measures.items() if measure.kind == "infusion"]
+    named = pc.is_in(rows["measure"], pa.array([*infusions, "weight", "age"]))
+    told = pc.or_(named, pc.is_valid(rows["replaces"]))
     return plain(rows.filter(pc.or_(told, pc.fill_null(pc.not_equal(rows["pending"], 0), False))))
 
 

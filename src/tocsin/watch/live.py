@@ -19,6 +19,7 @@ from tocsin.definitions.load import Library
 from tocsin.facts import settle
 from tocsin.grading.live import Live
 from tocsin.grading.opcodes import INF
+from tocsin.watch.births import SAID
 from tocsin.watch.held import Held, by_weight, canonical, grouped, notable, take_up
 from tocsin.watch.intake import plain, table_of
 from tocsin.watch.newest import Newest
@@ -89,6 +90,7 @@ class Memory:
         for who, facts in grouped(plain(canonical(rows, self.lib))).items():
             self.live.restore(who, [self.live.coder.code(fact) for fact in facts])
             held = self.held.setdefault(who, Held())
+            held.ages.clear()
             held.newest = Newest.of(facts, self.lib)
             self._warm(who)
         self._note(notable(rows, self.lib))
@@ -143,7 +145,13 @@ class Memory:
             return True
         weighs = any(row["measure"] == "weight" for row in rows)
         rates = held.infusions or any(by_weight(row, self.lib) for row in rows)
-        return (weighs and rates) or any(row["replaces"] or row["text"] == "retracted" for row in rows)
+        return (weighs and rates) or any(
+            row["replaces"]
+            or row["text"] == "retracted"
+            or row["measure"] in SAID
+            or held.ages_with(row)
+            for row in rows
+        )
 
     def _push(self, rows: Facts) -> list[str]:
         """Hand facts to their machines; returns the persons that have to begin anew instead."""

@@ -59,6 +59,13 @@ class Patient:
         return self.merged_into or self.patient_id
 
 
+def decisive(patient: Patient | None) -> tuple[object, ...] | None:
+    """What of a patient's details decides an answer, and whether there is one."""
+    if patient is None:
+        return None
+    return patient.person, patient.discharged, patient.birth_date, patient.sex
+
+
 class People:
     """The table of patients, held in memory and read anew when any worker changed it."""
 

@@ -20,6 +20,7 @@ from tocsin.facts import resolve, settle
 from tocsin.grading.batch import grade_table
 from tocsin.grading.intervals import empty
 from tocsin.watch import approvals, intake, ledger, people, remembered
+from tocsin.watch.births import with_details
 from tocsin.watch.board import Board
 from tocsin.watch.clock import Clock, moment_of
 from tocsin.watch.events import Hub
@@ -213,11 +214,12 @@ class Service:
         return found
 
     def recall(self, persons: Sequence[str]) -> pa.Table:
-        """Every stored row of persons, under them."""
+        """Every stored row of persons, under them, and what their details say."""
         names = [name for who in persons for name in self.people.names(who)]
         with self.store.reading() as con:
             rows = ledger.of_patients(con, names, self.seq)
-        return rows if names == list(persons) else self._joined(rows)
+        rows = rows if names == list(persons) else self._joined(rows)
+        return with_details(rows, self.people.of, self.lib)
 
     def _joined(self, rows: pa.Table) -> pa.Table:
         """Rows of several records under the persons whose they are."""
@@ -264,8 +266,7 @@ class Service:
         changed = {
             who
             for who in {*of, *self.people.of}
-            if (of.get(who) and (of[who].person, of[who].discharged))
-            != (self.people.of.get(who) and (self.people.of[who].person, self.people.of[who].discharged))
+            if people.decisive(of.get(who)) != people.decisive(self.people.of.get(who))
         }
         affected = {each.person for who in changed for each in (of.get(who), self.people.of.get(who)) if each}
         affected |= changed
@@ -312,8 +313,8 @@ class Service:
         names = self.people.names(person)
         with self.store.reading() as con:
             rows = ledger.of_patients(con, names, ledger.newest(con), received=as_of)
-        table = settle(rows if names == (person,) else self._joined(rows), lib=self.lib).table
-        return resolve(table, None if as_of is None else moment_of(as_of))
+        rows = with_details(rows if names == (person,) else self._joined(rows), self.people.of, self.lib)
+        return resolve(settle(rows, lib=self.lib).table, None if as_of is None else moment_of(as_of))
 
     def grades_of(
         self, patient_id: str, scales: Sequence[str] | None = None, as_of: int | None = None
