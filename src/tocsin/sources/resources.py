@@ -19,6 +19,7 @@ COLUMNS = pa.schema([
                  "method", "recorded", "source", "replaces")
 ])  # fmt: skip
 UCUM = "http://unitsofmeasure.org"
+LOINC = "http://loinc.org"
 #: Reasons for an absent value that mean a measurement was made and failed, not that none was made.
 FAILED = ("error", "not-a-number", "negative-infinity", "positive-infinity", "unsupported")
 WITHDRAWN = "entered-in-error"
@@ -28,6 +29,7 @@ HOLDS = {
     "MedicationAdministration": ("completed", "in-progress", "stopped"),
     "Procedure": ("completed", "in-progress", "stopped", "on-hold"),
     "DeviceUseStatement": ("active", "completed", "stopped", "on-hold"),
+    "QuestionnaireResponse": ("completed", "amended", "in-progress"),
 }
 
 
@@ -45,6 +47,7 @@ class Resources:
         self.readers = {
             "Observation": self.observation, "MedicationAdministration": self.administration,
             "DeviceUseStatement": self.device, "Procedure": self.procedure, "Condition": self.condition,
+            "QuestionnaireResponse": self.answers,
         }  # fmt: skip
 
     def take(self, resource: Json, file: str, number: int) -> None:
@@ -259,6 +262,28 @@ class Resources:
         }  # fmt: skip
 
 
+    def answers(self, resource: Json) -> Iterator[Json]:
+        """Answers of a questionnaire: an item is known by the code its `linkId` or `definition` ends in."""
+        waiting = list(resource.get("item") or ())
+        while waiting:
+            item = waiting.pop(0)
+            waiting += item.get("item") or ()
+            codings = [{"system": LOINC, "code": name} for name in _ends(item)]
+            meaning = self.meaning(codings)
+            for answer in item.get("answer") or ():
+                waiting += answer.get("item") or ()
+                if meaning is None:
+                    self.unknown("QuestionnaireResponse", [{"code": item.get("linkId")}])
+                    continue
+                said = dict(answer)
+                if "valueCoding" in answer:
+                    said["valueCodeableConcept"] = {"coding": [answer["valueCoding"]]}
+                if "valueDecimal" in answer:
+                    said["valueQuantity"] = {"value": answer["valueDecimal"]}
+                common = {"time": _full(resource.get("authored")), "method": None}
+                yield from self.measured(said, codings, common)
+
+
 def _row(patient: str, source: str, said: Json) -> tuple[Any, ...]:
     said = {"patient_id": patient, "source": source, **said}
     return tuple(
@@ -293,6 +318,12 @@ def _identifiers(resource: Json) -> list[Json]:
     return [
         {"system": each.get("system"), "code": each.get("value")} for each in resource.get("identifier") or ()
     ]
+
+
+def _ends(item: Json) -> list[str]:
+    """What an item of a questionnaire may be called: /9279-1 or http://loinc.org/9279-1 is 9279-1."""
+    names = [str(item[key]) for key in ("linkId", "definition") if item.get(key)]
+    return [name.replace("#", "/").rsplit("/", 1)[-1] for name in names]
 
 
 def _words(concept: Json | None) -> str | None:

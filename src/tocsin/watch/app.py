@@ -14,8 +14,19 @@ from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from tocsin.watch import api, api_changes, board_pages, patient_pages, protect, sign_in
+from tocsin.watch import (
+    api,
+    api_changes,
+    board_pages,
+    fhir_api,
+    fhir_out,
+    fhir_says,
+    patient_pages,
+    protect,
+    sign_in,
+)
 from tocsin.watch.api import problem
+from tocsin.watch.fhir_in import FhirError
 from tocsin.watch.journal import failed
 from tocsin.watch.oidc import Provider
 from tocsin.watch.pages_look import STATIC, templates
@@ -37,6 +48,13 @@ FIXES = {
     422: "see /openapi.json",
     429: "wait a minute",
 }
+
+
+#: FHIR's names for what went wrong.
+ISSUES = {
+    401: "login", 403: "forbidden", 404: "not-found", 405: "not-supported", 413: "too-long", 422: "invalid",
+    429: "throttled", 503: "transient",
+}  # fmt: skip
 
 
 def create_app(
@@ -75,7 +93,8 @@ def create_app(
     app.state.templates = templates()
     app.state.secure, app.state.demo_code, app.state.oidc = secure, demo_code, oidc
     app.state.hosts = hosts
-    for part in (sign_in, board_pages, patient_pages, api, api_changes):
+    app.state.smart = None
+    for part in (sign_in, board_pages, patient_pages, api, api_changes, fhir_api):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _say_what_failed(app)
@@ -98,6 +117,10 @@ def _say_what_failed(app: FastAPI) -> None:
         places = sorted({".".join(str(part) for part in each["loc"][:2]) for each in error.errors()})
         return _told(request, 422, f"not as it should be: {', '.join(places)}"[:300], {})
 
+    @app.exception_handler(FhirError)
+    async def no_resource(request: Request, error: FhirError) -> Response:
+        return fhir_says.failed(error)
+
     @app.exception_handler(BusyError)
     async def busy(request: Request, error: BusyError) -> Response:
         return _told(request, 503, str(error).splitlines()[0], {"Retry-After": "2"})
@@ -116,6 +139,11 @@ def _say_what_failed(app: FastAPI) -> None:
 
 
 def _told(request: Request, status: int, why: str, headers: dict[str, Any]) -> Response:
+    if request.url.path.startswith("/fhir"):
+        said = fhir_out.outcome(
+            {"why": why, "fix": FIXES.get(status, ""), "code": ISSUES.get(status, "exception")}
+        )
+        return fhir_says.told(said, status, **headers)
     if wants_page(request):
         page = error_page(request, status)
         page.headers.update(headers)

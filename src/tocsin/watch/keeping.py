@@ -25,7 +25,7 @@ from tocsin.definitions.schema import TocsinError
 from tocsin.watch import audit, people, remembered
 from tocsin.watch.migrate import newest
 from tocsin.watch.roles import SYSTEM, Actor
-from tocsin.watch.schema import alerts, facts, metadata, patients, settings, tokens
+from tocsin.watch.schema import alerts, facts, fhir_resources, metadata, patients, settings, tokens
 from tocsin.watch.store import Store, url_of
 
 FORMAT = "tocsin-backup-1"
@@ -38,7 +38,7 @@ TABLES = {name: metadata.tables[name] for name in NAMES}
 #: Not carried: who is signed in, and what a new store says of itself.
 LEFT = ("sessions", "invitations")
 #: What is about one person, under the sender's id of them.
-PERSONAL = (facts, alerts, tokens)
+PERSONAL = (facts, alerts, tokens, fhir_resources)
 LOT = 2_000
 Tell = Callable[[str, int], None]
 

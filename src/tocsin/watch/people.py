@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from tocsin.definitions.schema import TocsinError
 from tocsin.watch import audit, ledger, remembered
+from tocsin.watch.clock import Clock
 from tocsin.watch.roles import Actor
 from tocsin.watch.schema import alerts, patients
 from tocsin.watch.store import Store
@@ -165,20 +166,24 @@ def put(store: Store, actor: Actor, patient_id: str, details: Mapping[str, Any])
 
     Naming somebody who had been discharged takes them up again.
     """
+    with store.writing() as con:
+        ref = put_in(con, store.clock, actor, patient_id, details)
+        changed(con)
+    return ref
+
+
+def put_in(
+    con: sa.Connection, clock: Clock, actor: Actor, patient_id: str, details: Mapping[str, Any]
+) -> str:
+    """The same within the caller's transaction, who says that the table has `changed`."""
     said = checked(details)
     if not patient_id or len(patient_id) > 200 or not patient_id.isprintable():
         raise PatientError("`patient_id` is empty, longer than 200 characters, or not printable")
-    with store.writing() as con:
-        ledger.admit(con, [patient_id], store.clock.now())
-        con.execute(
-            patients.update().where(patients.c.patient_id == patient_id).values(**said, discharged=None)
-        )
-        ref = _row(con, patient_id).ref
-        # which details, never what they say
-        audit.note(
-            con, store.clock, actor, "patient:put", patient=ref, detail={"set": " ".join(sorted(said))}
-        )
-        changed(con)
+    ledger.admit(con, [patient_id], clock.now())
+    con.execute(patients.update().where(patients.c.patient_id == patient_id).values(**said, discharged=None))
+    ref = _row(con, patient_id).ref
+    # which details, never what they say
+    audit.note(con, clock, actor, "patient:put", patient=ref, detail={"set": " ".join(sorted(said))})
     return str(ref)
 
 
@@ -218,16 +223,20 @@ def unmerge(store: Store, actor: Actor, source: str) -> str:
 def discharge(store: Store, actor: Actor, patient_id: str) -> None:
     """End watching a person; facts stay, and new ones are stored, until retention takes them."""
     with store.writing() as con:
-        row = _row(con, patient_id)
-        now = store.clock.now()
-        con.execute(
-            patients.update()
-            .where(patients.c.patient_id == patient_id, patients.c.discharged.is_(None))
-            .values(discharged=now)
-        )
-        _quiet(con, patient_id, now)
-        audit.note(con, store.clock, actor, "patient:discharge", patient=row.ref)
+        discharge_in(con, store.clock, actor, patient_id)
         changed(con)
+
+
+def discharge_in(con: sa.Connection, clock: Clock, actor: Actor, patient_id: str) -> None:
+    """The same within the caller's transaction, who says that the table has `changed`."""
+    row, now = _row(con, patient_id), clock.now()
+    con.execute(
+        patients.update()
+        .where(patients.c.patient_id == patient_id, patients.c.discharged.is_(None))
+        .values(discharged=now)
+    )
+    _quiet(con, patient_id, now)
+    audit.note(con, clock, actor, "patient:discharge", patient=row.ref)
 
 
 def _quiet(con: sa.Connection, patient_id: str, now: int) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
 
@@ -183,6 +184,24 @@ audit = Table(
     Column("detail", Text, nullable=False),
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False, unique=True),
+)
+
+#: FHIR resources of which something is used here, as they were sent; a later version is a new row. Patients'
+#: own are not among them: what is known of a patient stands in `patients`.
+fhir_resources = Table(
+    "fhir_resources",
+    metadata,
+    Column("seq", Key, primary_key=True, autoincrement=True),
+    Column("kind", String(40), nullable=False),
+    Column("id", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("patient_id", Text),
+    Column("received", BigInteger, nullable=False),
+    Column("digest", String(32), nullable=False),
+    Column("body", Text, nullable=False),
+    UniqueConstraint("kind", "id", "version"),
+    Index("ix_fhir_resources_patient", "patient_id", "kind"),
+    sqlite_autoincrement=True,
 )
 
 #: Small things said once: whether this store is a demonstration, what was set.

@@ -33,6 +33,8 @@ NEVER = float("-inf")
 
 
 Row = dict[str, Any]
+#: What else is stored in the transaction of a sender's facts, at a moment.
+Beside = Callable[[sa.Connection, int], None]
 
 
 class BusyError(TocsinError):
@@ -41,10 +43,11 @@ class BusyError(TocsinError):
 
 @dataclass(slots=True)
 class Job:
-    """Rows of one sender, and what became of them."""
+    """Rows of one sender, what is stored beside them, and what became of them."""
 
     intake: Intake
     actor: Actor
+    beside: Beside | None = None
     stored: int = 0
     duplicates: int = 0
     error: BaseException | None = None
@@ -77,13 +80,13 @@ class Writer:
             self.thread.join()
             self.thread = None
 
-    def write(self, intake: Intake, actor: Actor) -> Job:
+    def write(self, intake: Intake, actor: Actor, beside: Beside | None = None) -> Job:
         """Store rows; returns when they are on the disk.
 
         Raises what the store raised, or `BusyError`; nothing of the rows is known to be stored then, and
         sending them again stores none twice.
         """
-        job = Job(intake, actor)
+        job = Job(intake, actor, beside)
         with self._door:
             if self.closing or self.thread is None:
                 raise BusyError("the service is ending\n  fix: send the facts again in a moment")
@@ -160,6 +163,9 @@ class Writer:
             if gone := lifted(con, refs):
                 sent = {row["patient_id"]: row["sender"] for row in rows}
                 ledger.append(con, [{**row, "sender": sent[row["patient_id"]]} for row in gone], received=now)
+            for job in group:
+                if job.beside is not None:
+                    job.beside(con, now)
             last = ledger.newest(con)
             audit.note_all(con, self.store.clock, [
                 _entry(job, mine, refs, last)
