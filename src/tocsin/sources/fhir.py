@@ -199,7 +199,7 @@ def queries(scan: str, born: str, timezone: str) -> list[str]:
     joined = f"{scan} join person using (patient_id)"
     # a death is often a date alone; its instant is then the end of that day
     lasting = f"case when measure = 'death' and length(time) <= 10 then {died(at, timezone)} else {at} end"
-    seen = f"(select p, min({at}) as seen from {joined} group by p"
+    seen = f"(select p, min({lasting}) as seen from {joined} group by p"
     return [
         f'select p, {lasting} as time, measure, value, text, unit, {ended} as "end", ref_low, ref_high, '
         f"method, {known} as recorded, source, replaces from {joined} where measure <> 'sex'",
@@ -207,6 +207,6 @@ def queries(scan: str, born: str, timezone: str) -> list[str]:
         "where measure = 'sex' and seen is not null",
         f"select p, seen as time, 'age' as measure, {age('born::date', 'seen')} as value, 'a' as unit, "
         "source "
-        f"from {born} join person using (patient_id) join {seen}, year({at})) using (p) "
+        f"from {born} join person using (patient_id) join {seen}, year({lasting})) using (p) "
         "where seen >= try_cast(born as date)",
     ]

@@ -36,6 +36,10 @@ CLINICAL = (*HOLDS, "Condition")
 NAMED = ("Medication", "Device")
 ABOUT = ("Patient", "Encounter")
 KINDS = (*ABOUT, *CLINICAL, *NAMED)
+#: The longest id of a patient.
+LONGEST = 200
+#: What an Encounter's status is while somebody is in it.
+HERE = ("arrived", "triaged", "in-progress", "onleave")
 ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 #: Where resources name others.
 REFERENCES = ("subject", "patient", "medicationReference", "device", "encounter", "context")
@@ -172,12 +176,18 @@ class Reading:
             )  # fmt: skip
         elif each.person is None and each.kind not in NAMED:
             each.refuse("it says of no patient", "give `subject` a reference: Patient/ID", "required")
+        elif each.person is not None and not (each.person.isprintable() and len(each.person) <= LONGEST):
+            each.refuse("the patient's id is too long, or not printable", "give the Patient's id", "value")
         elif each.kind in ABOUT:
             try:
-                people.checked(details_of(each.resource) if each.kind == "Patient" else bed_of(each.resource))
+                people.checked(said_of(each))
             except people.PatientError as error:
                 why, _, fix = str(error).partition("\n  fix: ")
                 each.refuse(why, fix, "value")
+            except (AttributeError, TypeError, KeyError, IndexError, ValueError):
+                each.refuse(
+                    f"it does not have the form of a {each.kind}", "check it against FHIR R4", "structure"
+                )
 
     def _read(
         self,
@@ -203,7 +213,12 @@ class Reading:
                 for (table, code), times in tally.unused.items()
                 if times != told.get((table, code), 0)
             ]
-            rows += self._versioned(each, reading.rows, before.get(each.name, ()))
+            if all(map(_is_row, reading.rows)):
+                rows += self._versioned(each, reading.rows, before.get(each.name, ()))
+            else:
+                each.refuse(
+                    f"a part of it has not the form of a {each.kind}", "check it against FHIR R4", "structure"
+                )
         taken = intake.Intake([])
         if rows:
             columns = zip(zip(*rows, strict=True), RAW.types, strict=True)
@@ -270,14 +285,26 @@ class Reading:
         clock, about = self.service.clock, [each for each in kept if each.kind in ABOUT]
         for each in about:
             assert each.person is not None
-            if each.kind == "Patient":
-                people.put_in(con, clock, self.actor, each.person, details_of(each.resource))
+            if each.kind == "Patient" or each.resource.get("status") in HERE:
+                people.put_in(con, clock, self.actor, each.person, said_of(each))
             elif ended(con, each.resource, each.person):
                 people.discharge_in(con, clock, self.actor, each.person)
-            elif each.resource.get("status") in ("arrived", "triaged", "in-progress"):
-                people.put_in(con, clock, self.actor, each.person, bed_of(each.resource))
         if about:
             people.changed(con)
+
+
+def _is_row(row: tuple[Any, ...]) -> bool:
+    """Whether texts are texts: what was sent may have anything anywhere."""
+    return all(
+        value is None or isinstance(value, str)
+        for value, kind in zip(row, COLUMNS.types, strict=True)
+        if pa.types.is_string(kind)
+    )
+
+
+def said_of(each: Entry) -> dict[str, str | None]:
+    """Details that a Patient or an Encounter says."""
+    return details_of(each.resource) if each.kind == "Patient" else bed_of(each.resource)
 
 
 def digest(each: Entry) -> str:
@@ -305,17 +332,23 @@ def _person(each: Entry) -> str | None:
     """Whose the resource is: the id that facts come under."""
     if each.kind == "Patient":
         return each.id
-    told = each.resource.get("subject") or each.resource.get("patient")
-    reference = told.get("reference") if isinstance(told, dict) else None
-    return str(reference).replace("urn:uuid:", "").rsplit("/", 1)[-1] if reference else None
+    name = _reference(each.resource, "subject") or _reference(each.resource, "patient")
+    return name.replace("urn:uuid:", "").rsplit("/", 1)[-1] or None
+
+
+def _reference(resource: Json, key: str) -> str:
+    """What a resource names under a key; empty where it names nothing."""
+    told = resource.get(key)
+    name = told.get("reference") if isinstance(told, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def _placed(resource: Json, places: Mapping[str, str]) -> Json:
     """A resource whose names for others of the same request are `Kind/id`."""
     changed = {
-        key: {**told, "reference": places[told["reference"]]}
+        key: {**resource[key], "reference": places[name]}
         for key in REFERENCES
-        if isinstance(told := resource.get(key), dict) and told.get("reference") in places
+        if (name := _reference(resource, key)) in places
     }
     return {**resource, **changed}
 
@@ -325,9 +358,7 @@ def _named_by(entries: Sequence[Entry]) -> list[tuple[str, str]]:
     found: dict[tuple[str, str], None] = {}
     for each in entries:
         for key in ("medicationReference", "device"):
-            told = each.resource.get(key)
-            name = told.get("reference") if isinstance(told, dict) else None
-            parts = str(name or "").split("/")[-2:]
+            parts = _reference(each.resource, key).split("/")[-2:]
             if len(parts) == 2 and parts[0] in NAMED:
                 found[parts[0], parts[1]] = None
     return list(found)

@@ -51,7 +51,8 @@ def bed_of(resource: Json) -> dict[str, str | None]:
 
 def ended(con: sa.Connection, resource: Json, patient_id: str) -> bool:
     """Whether an Encounter says that a person has gone home: it is over, and nothing was charted after it."""
-    end = str((resource.get("period") or {}).get("end") or "")
+    period = resource.get("period")
+    end = str(period.get("end") or "") if isinstance(period, dict) else ""
     if resource.get("status") != "finished" or len(end) <= 10:
         return False
     try:

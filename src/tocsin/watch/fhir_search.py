@@ -41,6 +41,11 @@ class Asked:
     as_of: int | None
     newest_first: bool
 
+    @property
+    def done(self) -> tuple[str, ...]:
+        """Parameters by which resources were fetched: those of a merged record name it as it was then."""
+        return ("patient", "subject") if self.kind == "Observation" else ()
+
     def get(self, *names: str) -> list[str]:
         """Every value of parameters."""
         return [value for name, value in self.wanted if name in names]
@@ -88,7 +93,7 @@ def _number(text: str | None, least: int, most: int) -> int | None:
 
 def matching(resources: Iterable[Json], search: Asked) -> list[Json]:
     """Those that a search asks for, in the order it asks for."""
-    tests = [_test(name, value) for name, value in search.wanted]
+    tests = [_test(name, value) for name, value in search.wanted if name not in search.done]
     found = [each for each in resources if all(test(each) for test in tests)]
     found.sort(key=lambda each: (when(each)[0] or "", each["id"]), reverse=search.newest_first)
     return found

@@ -197,7 +197,8 @@ class Guard:
         if request.method in auth.SAFE:
             return None
         form = "form" in request.headers.get("content-type", "")
-        large = not form and request.url.path == "/facts" and await self._known(request)
+        of_facts = request.url.path == "/facts" or request.url.path.startswith("/fhir")
+        large = not form and of_facts and await self._known(request)
         most = LARGEST if large else LARGEST_FORM
         told = request.headers.get("content-length", "")
         if told.isascii() and told.isdigit() and (len(told) > 12 or int(told) > most):

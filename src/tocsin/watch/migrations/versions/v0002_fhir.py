@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "2-fhir"
+revision = "2"
 down_revision = "1"
 
 
