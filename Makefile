@@ -4,13 +4,14 @@
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV   := .venv
+FOREIGN := tests/foreign/node_modules
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST ?= -q
 
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test lint types arrows docs reference check-tests clean
+.PHONY: demo test lint types arrows docs reference check-tests foreign clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/tocsin demo --out demo-output
@@ -35,8 +36,15 @@ docs: $(VENV)/.installed-test
 	@$(BIN)/python scripts/reference.py --check
 	@$(BIN)/mkdocs build --strict
 
+# Clients and validators that others wrote for Node.js; where there is none, their tests are skipped.
+foreign: $(FOREIGN)/.installed
+
+$(FOREIGN)/.installed: tests/foreign/package-lock.json
+	@if command -v npm >/dev/null; then echo "== installing foreign clients (once)" && \
+		npm ci --prefix tests/foreign --no-audit --no-fund --loglevel=error && touch $@; fi
+
 # Last, so that pytest's own summary is the last line on the screen.
-check-tests: $(VENV)/.installed-test
+check-tests: $(VENV)/.installed-test foreign
 	@echo "== tests"
 	@$(BIN)/python -m pytest $(PYTEST)
 

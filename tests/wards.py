@@ -147,6 +147,11 @@ class Ward:
     service: Service
     password: str = PASSWORD
 
+    def token(self, role: str) -> str:
+        """A token of a role."""
+        with self.service.store.writing() as con:
+            return auth.create_token(con, self.service.clock, role)[1]
+
 
 @contextmanager
 def opened(folder: Path, *, demo: bool = True) -> Iterator[Ward]:

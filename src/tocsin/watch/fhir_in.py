@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,6 +21,7 @@ import orjson
 import pyarrow as pa
 import sqlalchemy as sa
 
+from tocsin.definitions.load import Library
 from tocsin.definitions.schema import TocsinError
 from tocsin.sources.codes import MIMIC, Codes
 from tocsin.sources.resources import COLUMNS, HOLDS, Resources
@@ -43,6 +45,8 @@ HERE = ("arrived", "triaged", "in-progress", "onleave")
 ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 #: Where resources name others.
 REFERENCES = ("subject", "patient", "medicationReference", "device", "encounter", "context")
+#: The columns that are texts.
+TEXTS = tuple(place for place, kind in enumerate(COLUMNS.types) if pa.types.is_string(kind))
 RAW = pa.schema([*COLUMNS, ("row", pa.int64())])
 
 
@@ -197,7 +201,7 @@ class Reading:
     ) -> intake.Intake:
         """The facts of resources as rows to store; problems and notes go to their entries."""
         tally = Tally()
-        reading = Resources(Codes(self.service.lib, MIMIC), tally)
+        reading = Resources(codes(self.service.lib), tally)
         for resource in [*names.values(), *(each.resource for each in entries if each.kind in NAMED)]:
             reading.take(resource, "", 0)
         rows: list[tuple[Any, ...]] = []
@@ -293,13 +297,15 @@ class Reading:
             people.changed(con)
 
 
+@lru_cache(maxsize=4)
+def codes(lib: Library) -> Codes:
+    """What codes mean, read once."""
+    return Codes(lib, MIMIC)
+
+
 def _is_row(row: tuple[Any, ...]) -> bool:
     """Whether texts are texts: what was sent may have anything anywhere."""
-    return all(
-        value is None or isinstance(value, str)
-        for value, kind in zip(row, COLUMNS.types, strict=True)
-        if pa.types.is_string(kind)
-    )
+    return all(row[place] is None or isinstance(row[place], str) for place in TEXTS)
 
 
 def said_of(each: Entry) -> dict[str, str | None]:
