@@ -32,7 +32,7 @@ FORMAT = "tocsin-backup-1"
 #: In an order in which a row never names one that comes later.
 NAMES = (
     "settings", "patients", "facts", "alerts", "accounts", "sessions", "tokens", "invitations", "approvals",
-    "audit",
+    "audit", "fhir_resources",
 )  # fmt: skip
 TABLES = {name: metadata.tables[name] for name in NAMES}
 #: Not carried: who is signed in, and what a new store says of itself.
