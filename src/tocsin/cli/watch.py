@@ -52,6 +52,10 @@ def seconds_of(_context: click.Context, _option: click.Parameter, value: str | N
     "--oidc", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The site's own sign-in."
 )
 @click.option(
+    "--cds-clients", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Which record systems may ask for cards (CDS Hooks).",
+)  # fmt: skip
+@click.option(
     "--scale", "scales", multiple=True, metavar="ID", help="Scales to watch. [default: ASTCT CRS, ICANS]"
 )
 @click.option(
@@ -67,8 +71,8 @@ def seconds_of(_context: click.Context, _option: click.Parameter, value: str | N
 @click.option("--for", "seconds", metavar="TIME", callback=seconds_of, help="End after 30s, 10m, 1h.")
 def watch_command(
     db: str | None, host: str, port: int, tls_cert: Path | None, tls_key: Path | None, behind_proxy: bool,
-    oidc: Path | None, scales: tuple[str, ...], folders: tuple[Path, ...], timezone: str, demo: bool,
-    speed: float, seconds: float | None,
+    oidc: Path | None, cds_clients: Path | None, scales: tuple[str, ...], folders: tuple[Path, ...],
+    timezone: str, demo: bool, speed: float, seconds: float | None,
 ) -> None:  # fmt: skip
     """Watch a ward: facts come in, grades go out, people see who is getting worse, why, and what is due.
 
@@ -80,6 +84,7 @@ def watch_command(
         tocsin watch --demo --port 0 --for 3s
     """
     from tocsin.watch.app import create_app
+    from tocsin.watch.cds_trust import Trust
     from tocsin.watch.oidc import Provider
     from tocsin.watch.serve import Listen, Server, free_port, run
     from tocsin.watch.service import SCALES, Service, Settings
@@ -92,11 +97,14 @@ def watch_command(
         port = free_port(host, port)
     listen = Listen(host, port, tls_cert, tls_key, behind_proxy).checked()
     provider = Provider.read(oidc) if oidc else None
+    trust = Trust.read(cds_clients) if cds_clients else None
     with opened(db, demo, speed) as store:
         settings = Settings(demo=demo, time_zone=None if timezone == "UTC" else timezone)
         service = Service(store, lib=lib, scales=scales or SCALES, settings=settings)
         code = secrets.token_urlsafe(9) if demo else None
-        app = create_app(service, secure=listen.secure, demo_code=code, oidc=provider, hosts=listen.hosts)
+        app = create_app(
+            service, secure=listen.secure, demo_code=code, oidc=provider, hosts=listen.hosts, cds=trust
+        )
         server = Server(app, service, listen)
         # asked before it listens: a store that hangs must not hold up the loop that hears signals
         invited = None if demo else first_code(store)

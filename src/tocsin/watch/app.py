@@ -18,6 +18,7 @@ from tocsin.watch import (
     api,
     api_changes,
     board_pages,
+    cds_hooks,
     fhir_api,
     fhir_out,
     fhir_says,
@@ -26,6 +27,7 @@ from tocsin.watch import (
     sign_in,
 )
 from tocsin.watch.api import problem
+from tocsin.watch.cds_trust import Trust
 from tocsin.watch.fhir_in import FhirError
 from tocsin.watch.journal import failed
 from tocsin.watch.oidc import Provider
@@ -64,6 +66,7 @@ def create_app(
     demo_code: str | None = None,
     oidc: Provider | None = None,
     hosts: frozenset[str] | None = None,
+    cds: Trust | None = None,
 ) -> FastAPI:
     """The application around a service, which it starts and stops.
 
@@ -72,6 +75,7 @@ def create_app(
     secure    : whether browsers reach it by TLS, so that cookies may insist on it.
     demo_code : the code of the link that signs a visitor of a demonstration in.
     oidc      : whose signed tokens are taken besides our own.
+    cds       : which record systems may ask for cards; none = no one.
     hosts     : the names by which it may be asked for; none = any (behind a proxy that checks).
     """
 
@@ -92,9 +96,8 @@ def create_app(
     app.state.service = service
     app.state.templates = templates()
     app.state.secure, app.state.demo_code, app.state.oidc = secure, demo_code, oidc
-    app.state.hosts = hosts
-    app.state.smart = None
-    for part in (sign_in, board_pages, patient_pages, api, api_changes, fhir_api):
+    app.state.hosts, app.state.cds, app.state.smart = hosts, cds, None
+    for part in (sign_in, board_pages, patient_pages, api, api_changes, fhir_api, cds_hooks):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _say_what_failed(app)

@@ -23,22 +23,33 @@ from alembic.runtime.migration import MigrationContext
 
 from tocsin.definitions.schema import TocsinError
 from tocsin.watch import audit, people, remembered
+from tocsin.watch import cds_feedback as cds_feedback_of
 from tocsin.watch.migrate import newest
 from tocsin.watch.roles import SYSTEM, Actor
-from tocsin.watch.schema import alerts, facts, fhir_resources, metadata, patients, settings, tokens
+from tocsin.watch.schema import (
+    alerts,
+    cds_cards,
+    cds_feedback,
+    facts,
+    fhir_resources,
+    metadata,
+    patients,
+    settings,
+    tokens,
+)  # fmt: skip
 from tocsin.watch.store import Store, url_of
 
 FORMAT = "tocsin-backup-1"
 #: In an order in which a row never names one that comes later.
 NAMES = (
     "settings", "patients", "facts", "alerts", "accounts", "sessions", "tokens", "invitations", "approvals",
-    "audit", "fhir_resources",
+    "audit", "fhir_resources", "cds_cards", "cds_feedback", "cds_seen",
 )  # fmt: skip
 TABLES = {name: metadata.tables[name] for name in NAMES}
-#: Not carried: who is signed in, and what a new store says of itself.
-LEFT = ("sessions", "invitations")
+#: Not carried: who is signed in, what a new store says of itself, and tokens that will have expired.
+LEFT = ("sessions", "invitations", "cds_seen")
 #: What is about one person, under the sender's id of them.
-PERSONAL = (facts, alerts, tokens, fhir_resources)
+PERSONAL = (facts, alerts, tokens, fhir_resources, cds_feedback, cds_cards)
 LOT = 2_000
 Tell = Callable[[str, int], None]
 
@@ -225,6 +236,8 @@ def retain(store: Store, actor: Actor, discharged_before: int, tell: Tell = lamb
     with store.reading() as con:
         names = list(con.execute(sa.select(patients.c.patient_id).where(gone)).scalars())
     done = 0
+    with store.writing() as con:
+        cds_feedback_of.retain(con, discharged_before)
     for name in names:
         with store.writing() as con:
             # whoever was taken up again since the list was made stays

@@ -17,7 +17,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from tocsin.definitions.schema import TocsinError
-from tocsin.watch import auth
+from tocsin.watch import auth, cds_hooks
+from tocsin.watch.cds_trust import UntrustedError
 from tocsin.watch.journal import failed
 
 Scope = MutableMapping[str, Any]
@@ -35,6 +36,9 @@ TRIES, WINDOW = 10, 900.0
 REQUESTS, EVERY = 2_000, 10.0
 #: Senders that are counted.
 SENDERS = 20_000
+
+#: The doors of record systems.
+CARDS = f"{cds_hooks.BASE}/"
 
 SAID = {
     400: ("the address holds a character that no address here has", "check the address"),
@@ -197,8 +201,7 @@ class Guard:
         if request.method in auth.SAFE:
             return None
         form = "form" in request.headers.get("content-type", "")
-        of_facts = request.url.path == "/facts" or request.url.path.startswith("/fhir")
-        large = not form and of_facts and await self._known(request)
+        large = not form and await self._large(request)
         most = LARGEST if large else LARGEST_FORM
         told = request.headers.get("content-length", "")
         if told.isascii() and told.isdigit() and (len(told) > 12 or int(told) > most):
@@ -218,11 +221,18 @@ class Guard:
             if not message.get("more_body"):
                 return bytes(body)
 
-    async def _known(self, request: Request) -> bool:
+    async def _large(self, request: Request) -> bool:
+        """Whether the body may be large: of somebody we know, at a door that takes much."""
+        if request.url.path.startswith(CARDS):
+            return await self._known(request, cds_hooks.admitted)
+        path = request.url.path
+        return (path == "/facts" or path.startswith("/fhir")) and await self._known(request)
+
+    async def _known(self, request: Request, ask: Callable[[Request], Any] = auth.actor) -> bool:
         """Whether somebody we know asks: a large body of anybody else is not even read."""
         try:
-            await auth.actor(request)
-        except HTTPException:
+            await ask(request)
+        except (HTTPException, UntrustedError):
             return False  # the door itself says so
         except (sa.exc.SQLAlchemyError, TocsinError) as error:
             failed("asking the store", error)
@@ -233,6 +243,8 @@ class Guard:
         """Whether a request that changes something with a browser's session comes from our own page."""
         if body is None or request.headers.get("authorization", "").strip():
             return True
+        if request.url.path.startswith(CARDS):
+            return True  # no browser's session counts there
         if not same_origin(request, self.app.state.secure):
             return False
         name = auth.SECURE_COOKIE if self.app.state.secure else auth.COOKIE

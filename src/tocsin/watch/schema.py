@@ -204,6 +204,50 @@ fhir_resources = Table(
     sqlite_autoincrement=True,
 )
 
+#: Cards shown in record systems; `patient_id` only where the person is one of ours.
+cds_cards = Table(
+    "cds_cards",
+    metadata,
+    Column("uuid", String(36), primary_key=True),
+    Column("patient_id", Text, index=True),
+    Column("client", Text, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("hook", Text, nullable=False),
+    Column("scale", Text),
+    Column("grade", SmallInteger),
+    Column("up_to", SmallInteger),
+    Column("indicator", Text, nullable=False),
+    Column("definition", Text),
+    Column("given", BigInteger, nullable=False, index=True),
+)
+
+#: What became of them.
+cds_feedback = Table(
+    "cds_feedback",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("card", String(36), nullable=False, index=True),
+    Column("patient_id", Text, index=True),
+    Column("outcome", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("accepted", Text, nullable=False),
+    Column("code", Text),
+    Column("system", Text),
+    Column("display", Text),
+    Column("comment", Text),
+    Column("received", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False, unique=True),
+    sqlite_autoincrement=True,
+)
+
+#: Signed tokens that were used, by the hash of what names them; `expires` in seconds.
+cds_seen = Table(
+    "cds_seen",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("expires", BigInteger, nullable=False, index=True),
+)
+
 #: Small things said once: whether this store is a demonstration, what was set.
 settings = Table(
     "settings",
