@@ -25,6 +25,7 @@ from tocsin.watch import (
     patient_pages,
     protect,
     sign_in,
+    smart,
 )
 from tocsin.watch.api import problem
 from tocsin.watch.cds_trust import Trust
@@ -96,8 +97,8 @@ def create_app(
     app.state.service = service
     app.state.templates = templates()
     app.state.secure, app.state.demo_code, app.state.oidc = secure, demo_code, oidc
-    app.state.hosts, app.state.cds, app.state.smart = hosts, cds, None
-    for part in (sign_in, board_pages, patient_pages, api, api_changes, fhir_api, cds_hooks):
+    app.state.hosts, app.state.cds = hosts, cds
+    for part in (sign_in, board_pages, patient_pages, api, api_changes, smart, fhir_api, cds_hooks):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _say_what_failed(app)

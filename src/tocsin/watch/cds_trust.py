@@ -25,6 +25,7 @@ from joserfc.jwk import KeySet
 from tocsin.definitions.schema import TocsinError
 from tocsin.watch.cds_fetch import FetchError, address_of, get
 from tocsin.watch.oidc import ALGORITHMS, FETCH, LARGEST, LEEWAY, UNREADABLE
+from tocsin.watch.roles import ROLES
 
 #: Seconds for which a token may be good, unless the list allows more, and the most it may allow.
 LIFE, LONGEST_LIFE = 300, 3600
@@ -32,7 +33,7 @@ LIFE, LONGEST_LIFE = 300, 3600
 RENEW, OLDEST = 3600.0, 86_400.0
 LONGEST = 10_000
 NEEDED = ("name", "issuer", "audience", "keys")
-TEXTS = (*NEEDED, "tenant", "patient_prefix", "launch")
+TEXTS = (*NEEDED, "tenant", "patient_prefix", "launch", "role")
 LISTS = ("algorithms", "fhir_servers", "origins")
 #: Says whether an identifier (hashed) was not seen before, and remembers it until a moment (seconds).
 Fresh = Callable[[str, float], bool]
@@ -53,7 +54,7 @@ class Client:
     `audience` is our address as it calls us; `keys` a file or an https address of a key set; `fhir_servers`
     the only addresses its `fhirServer` may have; `origins` the pages that may ask from a browser;
     `patient_prefix` stands before its Patient.id in the ids under which its facts come; `launch` the address
-    of a SMART launch.
+    of a SMART launch; `role` what its own tokens may do (SMART backend services; none: it gets no token).
     """
 
     name: str
@@ -66,6 +67,7 @@ class Client:
     origins: tuple[str, ...] = ()
     patient_prefix: str = ""
     launch: str = ""
+    role: str = ""
     life_seconds: int = LIFE
     folder: Path = field(default_factory=Path)
     _set: KeySet | None = None
@@ -162,6 +164,11 @@ class Trust:
         return any(told in each.origins for each in self.clients)
 
 
+def claimed(token: str) -> dict[str, Any]:
+    """What a token says; true only of one that was admitted."""
+    return _part(token, 1)
+
+
 def _client(told: Mapping[str, Any], where: str, folder: Path) -> Client:
     if missing := [name for name in NEEDED if not told.get(name)]:
         raise TrustError(f"{where}: `{missing[0]}` is missing\n  fix: it needs {', '.join(NEEDED)}")
@@ -178,6 +185,8 @@ def _client(told: Mapping[str, Any], where: str, folder: Path) -> Client:
         raise TrustError(f"{where}: `name` is longer than 60 characters, or not printable")
     if wrong := sorted(set(told.get("algorithms", ())) - set(ALGORITHMS)):
         raise TrustError(f"{where}: `{wrong[0]}` signs nothing here\n  fix: of {', '.join(ALGORITHMS)}")
+    if told.get("role") and told["role"] not in ROLES:
+        raise TrustError(f"{where}: there is no role `{told['role']}`\n  fix: one of {', '.join(ROLES)}")
     life = told.get("life_seconds", LIFE)
     if not isinstance(life, int) or isinstance(life, bool) or not 10 <= life <= LONGEST_LIFE:
         raise TrustError(f"{where}: `life_seconds` is {life!r}\n  fix: 10 to {LONGEST_LIFE}")

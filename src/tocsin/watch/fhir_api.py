@@ -34,7 +34,7 @@ SEARCHED = ("Observation", "DetectedIssue", "Flag", "Patient")
 @router.get("/metadata")
 def metadata(request: Request) -> Response:
     """What this door can do."""
-    return told(fhir_says.capability(base_of(request), smart=request.app.state.smart is not None))
+    return told(fhir_says.capability(base_of(request), smart=request.app.state.cds is not None))
 
 
 @router.post("")
