@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from tocsin.watch import api, api_changes, board_pages, patient_pages, protect, sign_in
 from tocsin.watch.api import problem
+from tocsin.watch.hl7 import Listener
 from tocsin.watch.journal import failed
 from tocsin.watch.oidc import Provider
 from tocsin.watch.pages_look import STATIC, templates
@@ -46,6 +47,7 @@ def create_app(
     demo_code: str | None = None,
     oidc: Provider | None = None,
     hosts: frozenset[str] | None = None,
+    hl7: Listener | None = None,
 ) -> FastAPI:
     """The application around a service, which it starts and stops.
 
@@ -55,12 +57,17 @@ def create_app(
     demo_code : the code of the link that signs a visitor of a demonstration in.
     oidc      : whose signed tokens are taken besides our own.
     hosts     : the names by which it may be asked for; none = any (behind a proxy that checks).
+    hl7       : listens for HL7 v2 while the service runs; already open.
     """
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         service.start()
+        if hl7 is not None:
+            hl7.start()
         yield
+        if hl7 is not None:
+            hl7.stop()
         service.stop()
 
     app = FastAPI(
