@@ -17,10 +17,11 @@ from tocsin.watch.hl7_answers import Trouble
 from tocsin.watch.hl7_messages import NOTHING, Message, MessageError, Segment
 from tocsin.watch.hl7_patients import identify
 from tocsin.watch.hl7_times import instant
+from tocsin.watch.hl7_versions import WITHDRAWS
 
 Row = dict[str, Any]
-#: Statuses (table 0085): what holds, what corrects it, what takes it back. Every other is counted and left.
-TAKEN, CORRECTS, WITHDRAWS = ("F", "P"), ("C",), ("D", "W")
+#: Statuses (table 0085): that are taken: final, preliminary, corrected, withdrawn. Others are left.
+TAKEN = ("F", "P", "C", *WITHDRAWS)
 #: The types of values (OBX-2) that are read.
 TYPES = ("NM", "SN", "ST", "TX", "CE", "CWE")
 #: Where a code has no system: table 0396 calls a sender's own codes L.
@@ -37,8 +38,8 @@ NO, YES = ("N", "NO"), ("Y", "YES")
 class Results:
     """Rows to be stored, what each came from (the number of its OBX), what is wrong, and what was left.
 
-    Each row also says, under names that begin with `_`, what it is (`_status`) and of what observation it is
-    a version (`_name`); `hl7_versions` takes these away.
+    Each row also says, under names that begin with `_`, what it is (`_status`), of what observation it is a
+    version (`_name`), what it says (`_digest`) and by which message; `hl7_versions` takes these away.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -68,6 +69,8 @@ class Reader:
         Raises `MessageError` where a patient cannot be told.
         """
         found = Results()
+        facility = message.head.first(4)
+        sent = digest({"by": facility, "control": message.head.control})
         patient, order, number = "", None, 0
         for segment in message.segments():
             if segment.name == "PID":
@@ -78,18 +81,19 @@ class Reader:
                 number += 1
                 if not patient:
                     raise MessageError(101, "an OBX has no PID before it", "PID first", ("OBX", number, 0))
-                self._take(found, segment, order, patient, number, message.head.first(4))
+                self._take(found, segment, order, patient, number, facility, sent)
         if not patient:
             raise MessageError(101, "it has no PID segment", "send PID with the record number", ("PID", 1, 0))
         return found
 
     def _take(
-        self, found: Results, obx: Segment, order: Segment | None, patient: str, number: int, facility: str
-    ) -> None:
+        self, found: Results, obx: Segment, order: Segment | None, patient: str, number: int, facility: str,
+        message: str,
+    ) -> None:  # fmt: skip
         asked = list(codings(obx, 3))
         found.codes[number] = asked[0][1][:40] if asked else ""
         status = obx.text(11).upper()
-        if status and status not in (*TAKEN, *CORRECTS, *WITHDRAWS):
+        if status and status not in TAKEN:
             found.left[f"of status {status[:2]}"] += 1
             return
         meaning = self._meaning(asked)
@@ -121,9 +125,13 @@ class Reader:
             )  # fmt: skip
             if "_name" not in row:
                 return
-            # it goes on without a value, to be refused there: what could not be read is unknown, not absent
-            row |= {"value": None, "text": None}
+            kind = self.codes.lib.measure(meaning.measure).kind
+            if kind not in ("number", "infusion", "category"):
+                return  # without a value it would say that something was given, or is there
+            # it goes on, to be refused there as well: what could not be read is unknown, not absent
+            row["value"] = None if kind == "category" else "?"
         row["_digest"] = digest({**row, "at": obx.text(19)})
+        row["_message"] = message
         found.rows.append(row)
         found.places.append(number)
 
@@ -158,6 +166,9 @@ class Reader:
         if kind in ("category", "word"):
             row["text"] = meaning.word or (answer.word if answer else None) or said(obx, sort) or None
             return row
+        if said(obx, sort) is None:
+            # of a drug or a symptom, no value would say that it was given, or is there
+            raise UnreadableError(101, 5, "it has no value", "send OBX-5, or leave the row out")
         if kind == "event" and (said(obx, sort) or "").upper() in NO:
             return {"_absent": True}
         unit = unit_of(obx) or meaning.unit
@@ -234,5 +245,5 @@ def limits(text: str) -> tuple[float | None, float | None]:
 
 def digest(row: Mapping[str, Any]) -> str:
     """What tells versions of one observation apart: whatever was said."""
-    told = {name: value for name, value in row.items() if name not in ("_status", "_name", "_digest")}
+    told = {name: value for name, value in row.items() if not name.startswith("_")}
     return blake2b(orjson.dumps(told, option=orjson.OPT_SORT_KEYS), digest_size=6).hexdigest()

@@ -1,8 +1,8 @@
 """Which row of facts a version of an observation is: the first, a correction, a withdrawal, or old news.
 
 An observation is known by its sender, order, code, sub id and time; that is the `source` of its final row.
-Versions of it are called after it: `#P.` preliminary, `#C.` corrected, each with what tells it from others,
-and `#W` what takes one back. Sent again, a version gets the name it had, and so is the same fact.
+Versions of it are called after it: `#P.` preliminary, `#C.` corrected, `#W.` what takes one back, each with
+what was said and the message that said it. Sent again, a version gets the name it had, and is the same fact.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from tocsin.watch import ledger, marks
 from tocsin.watch.intake import MARK
 from tocsin.watch.schema import facts
 
+#: Statuses (table 0085) that take an observation back.
+WITHDRAWS = ("D", "W")
 Row = dict[str, Any]
 Known = dict[str, str | None]
 
@@ -50,24 +52,21 @@ def linked(row: Row, known: Known, repeated: Callable[[Row], bool]) -> list[Row]
     `repeated` says of a row whether it is stored word for word: after a withdrawal, that tells a message that
     came twice from an observation that is stated anew.
     """
-    status, name, mark = row["_status"], row["_name"], row["_digest"]
+    name, said, message = row["_name"], row["_digest"], row["_message"]
     plain = {key: value for key, value in row.items() if not key.startswith("_")}
-    mine = [each for each in known if each == name or each.startswith(f"{name}#")]
-    early = [each for each in mine if each.startswith(f"{name}#P.")]
-    late = [each for each in mine if each.startswith(f"{name}#C.")]
-    final = [name] if name in mine else []
-    if status in ("D", "W"):
-        return _withdrawn(plain, [*early, *late], name, known)
-    source = name if status == "F" else f"{name}#{status}.{mark}"
-    if source == name and source in known and f"{name}#W" in known:
+    if row["_status"] in WITHDRAWS:
+        return _withdrawn(plain, name, message, known)
+    early, late = (_versions(known, f"{name}#{sort}.") for sort in "PC")
+    status, gone = row["_status"], _withdrawals(known, name)
+    if status == "F" and name in known and gone:
         again = {**plain, "source": name, "replaces": known[name]}
         if repeated(again):
             return [again]
-        source, late = f"{name}#C.{mark}", [*late, f"{name}#W"]
-        if source not in known:
-            known[source] = late[-1]
+        status, late = "C", [*gone, *late]
+    source = name if status == "F" else f"{name}#{status}.{said}.{message}"
     if source in known:
         return [{**plain, "source": source, "replaces": known[source]}]
+    final = [name] if name in known else []
     if (status == "P" and (final or late)) or (status == "F" and late):
         return []
     before = [*early, *final, *late]
@@ -76,11 +75,24 @@ def linked(row: Row, known: Known, repeated: Callable[[Row], bool]) -> list[Row]
     return [{**plain, "source": source, "replaces": replaces}]
 
 
-def _withdrawn(row: Row, versions: Sequence[str], name: str, known: Known) -> list[Row]:
-    """Rows that take back every version there is, and the final one even if it never came."""
-    found = []
-    for each in dict.fromkeys([name, *versions]):
-        gone = {"patient_id": row["patient_id"], "time": row["time"], "measure": row["measure"]}
-        found.append({**gone, "text": "retracted", "source": f"{each}#W", "replaces": each})
-        known[f"{each}#W"] = each
+def _versions(known: Known, start: str) -> list[str]:
+    """Versions of one kind, in the order they came."""
+    return [each for each in known if each.startswith(start) and "#W." not in each[len(start) :]]
+
+
+def _withdrawals(known: Known, name: str) -> list[str]:
+    """What took the final row of an observation back."""
+    return [each for each in known if each.startswith(f"{name}#W.")]
+
+
+def _withdrawn(row: Row, name: str, message: str, known: Known) -> list[Row]:
+    """Rows that take back every version there is, and the final one even if it never came. The same message
+    again takes back what it took back, and nothing that was stated since."""
+    mark = f"#W.{message}"
+    versions = [name, *_versions(known, f"{name}#P."), *_versions(known, f"{name}#C.")]
+    if f"{name}{mark}" in known:
+        versions = [each for each in versions if f"{each}{mark}" in known]
+    blank = {"patient_id": row["patient_id"], "time": row["time"], "measure": row["measure"]}
+    found = [{**blank, "text": "retracted", "source": f"{each}{mark}", "replaces": each} for each in versions]
+    known.update({each["source"]: each["replaces"] for each in found})
     return found
