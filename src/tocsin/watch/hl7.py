@@ -40,6 +40,7 @@ AT_ONCE = 64
 #: Seconds that messages under way may still take when the service ends.
 GRACE = 2.0
 PIECE = 65_536
+TOO_LARGE = f"a message of more than {LARGEST // 1_000_000} MB"
 #: Seconds in which an address that may not connect is named once in the log.
 QUIET = 60.0
 
@@ -118,7 +119,7 @@ class Line:
         began, seen = time.monotonic(), 0
         while (end := self.buffer.find(END, max(seen - 1, 0))) < 0:
             if len(self.buffer) > LARGEST:
-                raise FrameError("a message of more than 8 MB", bytes(self.buffer[:4_000]))
+                raise FrameError(TOO_LARGE, bytes(self.buffer[:4_000]))
             if self.listener.held + len(self.buffer) > HELD:
                 raise FrameError("too much sent at once by all")
             seen = len(self.buffer)
@@ -129,6 +130,8 @@ class Line:
                 raise FrameError("a message that came too slowly, or without its end") from None
             if not piece:
                 raise FrameError("a message that was cut off")
+        if end > LARGEST:
+            raise FrameError(TOO_LARGE, bytes(self.buffer[:4_000]))
         whole = bytes(self.buffer[:end])
         self._drop(end + len(END))
         # a sender that gave up begins again: what stands before never came to its end
@@ -308,7 +311,7 @@ class Listener:
 
 def too_large(door: Door, data: bytes) -> bytes:
     """The answer to a message that is too large to be read."""
-    trouble = Trouble("MSH", 1, 0, 104, "the message is larger than 8 MB", "send it in parts")
+    trouble = Trouble("MSH", 1, 0, 104, TOO_LARGE, "send it in parts")
     return answer(head_of(data), "AR", [trouble], door.service.clock.moment())
 
 
