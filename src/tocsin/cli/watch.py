@@ -17,6 +17,7 @@ from tocsin.cli.options import say, zone_of
 from tocsin.definitions.load import library
 
 if TYPE_CHECKING:
+    from tocsin.watch.hl7 import Listener
     from tocsin.watch.serve import Listen, Server
     from tocsin.watch.service import Service
     from tocsin.watch.store import Store
@@ -33,6 +34,11 @@ def seconds_of(_context: click.Context, _option: click.Parameter, value: str | N
     if found is None:
         raise click.BadParameter("a time is written 30s, 10m or 1h")
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def maybe_zone(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """A time zone that exists, or none."""
+    return None if value is None else zone_of(context, option, value)
 
 
 @click.command("watch")
@@ -64,6 +70,22 @@ def seconds_of(_context: click.Context, _option: click.Parameter, value: str | N
 @click.option(
     "--timezone", default="UTC", show_default=True, callback=zone_of, help="Whose clock the ward goes by."
 )
+@click.option(
+    "--codes", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+    help="The site's own codes, as TOML.",
+)
+@click.option("--hl7", metavar="[HOST:]PORT", help="Listen for HL7 v2 (MLLP); the port is often 2575.")
+@click.option(
+    "--hl7-allow", multiple=True, metavar="ADDRESS[/BITS]",
+    help="Who alone may send HL7 v2 (repeatable). [default: this machine]",
+)
+@click.option(
+    "--hl7-time-zone", metavar="ZONE", callback=maybe_zone,
+    help="Whose clock HL7 v2 times without an offset go by. [default: --timezone]",
+)
+@click.option(
+    "--hl7-authority", metavar="NAME", help="Whose record numbers hold, where HL7 v2 senders give several."
+)
 @click.option("--demo", is_flag=True, help="A ward of simulated patients; says DEMO on every page.")
 @click.option(
     "--speed", type=click.FloatRange(0, 3600), default=60.0, show_default=True, help="Of a demonstration."
@@ -72,7 +94,8 @@ def seconds_of(_context: click.Context, _option: click.Parameter, value: str | N
 def watch_command(
     db: str | None, host: str, port: int, tls_cert: Path | None, tls_key: Path | None, behind_proxy: bool,
     oidc: Path | None, cds_clients: Path | None, scales: tuple[str, ...], folders: tuple[Path, ...],
-    timezone: str, demo: bool, speed: float, seconds: float | None,
+    timezone: str, codes: Path | None, hl7: str | None, hl7_allow: tuple[str, ...],
+    hl7_time_zone: str | None, hl7_authority: str | None, demo: bool, speed: float, seconds: float | None,
 ) -> None:  # fmt: skip
     """Watch a ward: facts come in, grades go out, people see who is getting worse, why, and what is due.
 
@@ -98,17 +121,21 @@ def watch_command(
     listen = Listen(host, port, tls_cert, tls_key, behind_proxy).checked()
     provider = Provider.read(oidc) if oidc else None
     trust = Trust.read(cds_clients) if cds_clients else None
+    if demo and hl7:
+        raise click.UsageError("--demo takes no HL7 v2: real patients would lie among simulated ones")
     with opened(db, demo, speed) as store:
         settings = Settings(demo=demo, time_zone=None if timezone == "UTC" else timezone)
         service = Service(store, lib=lib, scales=scales or SCALES, settings=settings)
         code = secrets.token_urlsafe(9) if demo else None
+        wards = interface(service, hl7, hl7_allow, hl7_time_zone or timezone, hl7_authority, codes)
         app = create_app(
-            service, secure=listen.secure, demo_code=code, oidc=provider, hosts=listen.hosts, cds=trust
+            service, secure=listen.secure, demo_code=code, oidc=provider, hosts=listen.hosts, cds=trust,
+            hl7=wards,
         )
         server = Server(app, service, listen)
         # asked before it listens: a store that hangs must not hold up the loop that hears signals
         invited = None if demo else first_code(store)
-        server.ready = lambda: began(server, service, listen, code, invited)
+        server.ready = lambda: began(server, service, listen, code, invited, wards)
         run(server, seconds=seconds)
     say("ended; everything that was answered for is stored" if not demo else "ended")
 
@@ -168,7 +195,28 @@ def check_kind(store: Store, demo: bool) -> None:
             remembered.say(con, "demo", "1")
 
 
-def began(server: Server, service: Service, listen: Listen, code: str | None, invited: str | None) -> None:
+def interface(
+    service: Service, where: str | None, allow: tuple[str, ...], zone: str, authority: str | None,
+    codes: Path | None,
+) -> Listener | None:  # fmt: skip
+    """What listens for HL7 v2, where it was asked for; its port is taken already."""
+    if where is None:
+        if allow:
+            raise click.UsageError("--hl7-allow needs --hl7 PORT")
+        return None
+    from tocsin.sources.codes import Codes
+    from tocsin.watch.hl7 import Address, Listener
+    from tocsin.watch.hl7_door import Door
+
+    address = Address.read(where, allow)
+    door = Door(service, codes=Codes(service.lib, codes), zone=zone, authority=authority)
+    return Listener(door, address).open()
+
+
+def began(
+    server: Server, service: Service, listen: Listen, code: str | None, invited: str | None,
+    wards: Listener | None,
+) -> None:  # fmt: skip
     """Say where it listens, and how to come in."""
     address = listen.address(server.bound)
     if code is not None:
@@ -177,6 +225,8 @@ def began(server: Server, service: Service, listen: Listen, code: str | None, in
         feeder_of(service).start()
     else:
         click.echo(f"Watching. Open {address}")
+        if wards is not None:
+            click.echo(f"HL7 v2 is taken at {wards.bound}")
         if invited is not None:
             say(f"No account yet: open {address}/first-run, and give the code within 30 minutes:")
             click.echo(invited, err=True)

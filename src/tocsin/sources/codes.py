@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tocsin.definitions.load import Library
 
 MIMIC = Path(__file__).with_name("mimic-iv.toml")
-#: What FHIR and OMOP call the systems whose codes stand on the shelves.
+#: What FHIR, OMOP and HL7 v2 (table 0396) call the systems whose codes stand on the shelves.
 SYSTEMS = {
     "http://loinc.org": "LOINC",
     "http://snomed.info/sct": "SNOMED",
@@ -32,6 +32,10 @@ SYSTEMS = {
     "http://hl7.org/fhir/sid/icd-10-cm": "ICD-10-CM",
     "ICD10CM": "ICD-10-CM",
     "https://www.meddra.org": "MedDRA",
+    "LN": "LOINC",
+    "SCT": "SNOMED",
+    "RXNORM": "RxNorm",
+    "I10C": "ICD-10-CM",
 }
 
 

@@ -30,6 +30,7 @@ from tocsin.watch import (
 from tocsin.watch.api import problem
 from tocsin.watch.cds_trust import Trust
 from tocsin.watch.fhir_in import FhirError
+from tocsin.watch.hl7 import Listener
 from tocsin.watch.journal import failed
 from tocsin.watch.oidc import Provider
 from tocsin.watch.pages_look import STATIC, templates
@@ -68,6 +69,7 @@ def create_app(
     oidc: Provider | None = None,
     hosts: frozenset[str] | None = None,
     cds: Trust | None = None,
+    hl7: Listener | None = None,
 ) -> FastAPI:
     """The application around a service, which it starts and stops.
 
@@ -78,12 +80,17 @@ def create_app(
     oidc      : whose signed tokens are taken besides our own.
     cds       : which record systems may ask for cards; none = no one.
     hosts     : the names by which it may be asked for; none = any (behind a proxy that checks).
+    hl7       : listens for HL7 v2 while the service runs; already open.
     """
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         service.start()
+        if hl7 is not None:
+            hl7.start()
         yield
+        if hl7 is not None:
+            hl7.stop()
         service.stop()
 
     app = FastAPI(

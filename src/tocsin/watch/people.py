@@ -161,26 +161,36 @@ def _fits(found: Mapping[str, str | None]) -> None:
         raise PatientError("`sex` is none of female, male, other, unknown")
 
 
-def put(store: Store, actor: Actor, patient_id: str, details: Mapping[str, Any]) -> str:
+def put(
+    store: Store, actor: Actor, patient_id: str, details: Mapping[str, Any], *, take_up: bool = True
+) -> str:
     """Say who a patient is; only the details given change. Returns the `ref`.
 
-    Naming somebody who had been discharged takes them up again.
+    Naming somebody who had been discharged takes them up again, unless `take_up` is False.
     """
     with store.writing() as con:
-        ref = put_in(con, store.clock, actor, patient_id, details)
+        ref = put_in(con, store.clock, actor, patient_id, details, take_up=take_up)
         changed(con)
     return ref
 
 
 def put_in(
-    con: sa.Connection, clock: Clock, actor: Actor, patient_id: str, details: Mapping[str, Any]
+    con: sa.Connection,
+    clock: Clock,
+    actor: Actor,
+    patient_id: str,
+    details: Mapping[str, Any],
+    *,
+    take_up: bool = True,
 ) -> str:
     """The same within the caller's transaction, who says that the table has `changed`."""
     said = checked(details)
     if not patient_id or len(patient_id) > 200 or not patient_id.isprintable():
         raise PatientError("`patient_id` is empty, longer than 200 characters, or not printable")
     ledger.admit(con, [patient_id], clock.now())
-    con.execute(patients.update().where(patients.c.patient_id == patient_id).values(**said, discharged=None))
+    change: dict[str, Any] = {**said, "discharged": None} if take_up else dict(said)
+    if change:
+        con.execute(patients.update().where(patients.c.patient_id == patient_id).values(**change))
     ref = _row(con, patient_id).ref
     # which details, never what they say
     audit.note(con, clock, actor, "patient:put", patient=ref, detail={"set": " ".join(sorted(said))})

@@ -19,12 +19,16 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     ),
 }  # fmt: skip
 ROLES = tuple(PERMISSIONS)
+#: What an HL7 v2 connection may do besides what its role (device) may: a hospital's admission system says
+#: who lies where and which records are one person's. It may not see anybody, nor judge.
+INTERFACE = frozenset({"patients:write", "patients:merge"})
 EVERYTHING = frozenset(name for each in PERMISSIONS.values() for name in each)
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who asks: a person by session, a program by token. With `patient_id`, held to that patient."""
+    """Who asks: a person by session, a program by token, a hospital's system by HL7 v2 (`kind` is `hl7`).
+    With `patient_id`, held to that patient."""
 
     name: str
     role: str
@@ -41,7 +45,11 @@ def may(actor: Actor, permission: str) -> bool:
 
     >>> may(Actor("m", "nurse"), "alerts:act"), may(Actor("m", "device"), "patients:read")
     (True, False)
+    >>> may(Actor("hl7 192.0.2.1", "device", kind="hl7"), "patients:merge")
+    True
     """
     if permission not in EVERYTHING:
         raise KeyError(permission)
+    if actor.kind == "hl7" and permission in INTERFACE:
+        return True
     return actor.role == "system" or permission in PERMISSIONS.get(actor.role, frozenset())

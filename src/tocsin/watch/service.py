@@ -348,6 +348,11 @@ class Service:
         self.step()
         return ref
 
+    def mend_patient(self, actor: Actor, patient_id: str, details: Mapping[str, str | None]) -> None:
+        """The same, but somebody who has gone home stays so."""
+        people.put(self.store, actor, patient_id, details, take_up=False)
+        self.step()
+
     def merge(self, actor: Actor, source: str, into: str) -> None:
         """Read two records as one person's."""
         people.merge(self.store, actor, source, into)
