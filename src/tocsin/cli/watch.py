@@ -35,6 +35,13 @@ def seconds_of(_context: click.Context, _option: click.Parameter, value: str | N
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 
 
+def dialled(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """A telephone number as people dial it."""
+    if value is not None and not re.fullmatch(r"\+?\d[\d ()-]{1,18}", value.strip()):
+        raise click.BadParameter("a telephone number is written as 112 or +1 555 0100")
+    return value and value.strip()
+
+
 @click.command("watch")
 @click.option("--db", metavar="URL", help=f"{DB_HELP} [default: {STORE}; a demonstration keeps nothing]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
@@ -60,6 +67,9 @@ def seconds_of(_context: click.Context, _option: click.Parameter, value: str | N
 @click.option(
     "--timezone", default="UTC", show_default=True, callback=zone_of, help="Whose clock the ward goes by."
 )
+@click.option(
+    "--emergency-number", callback=dialled, metavar="NUMBER", help="For an ambulance, on the page at home."
+)
 @click.option("--demo", is_flag=True, help="A ward of simulated patients; says DEMO on every page.")
 @click.option(
     "--speed", type=click.FloatRange(0, 3600), default=60.0, show_default=True, help="Of a demonstration."
@@ -67,8 +77,8 @@ def seconds_of(_context: click.Context, _option: click.Parameter, value: str | N
 @click.option("--for", "seconds", metavar="TIME", callback=seconds_of, help="End after 30s, 10m, 1h.")
 def watch_command(
     db: str | None, host: str, port: int, tls_cert: Path | None, tls_key: Path | None, behind_proxy: bool,
-    oidc: Path | None, scales: tuple[str, ...], folders: tuple[Path, ...], timezone: str, demo: bool,
-    speed: float, seconds: float | None,
+    oidc: Path | None, scales: tuple[str, ...], folders: tuple[Path, ...], timezone: str, emergency_number: str | None,
+    demo: bool, speed: float, seconds: float | None,
 ) -> None:  # fmt: skip
     """Watch a ward: facts come in, grades go out, people see who is getting worse, why, and what is due.
 
@@ -93,7 +103,8 @@ def watch_command(
     listen = Listen(host, port, tls_cert, tls_key, behind_proxy).checked()
     provider = Provider.read(oidc) if oidc else None
     with opened(db, demo, speed) as store:
-        settings = Settings(demo=demo, time_zone=None if timezone == "UTC" else timezone)
+        zone = None if timezone == "UTC" else timezone
+        settings = Settings(demo=demo, time_zone=zone, emergency_number=emergency_number)
         service = Service(store, lib=lib, scales=scales or SCALES, settings=settings)
         code = secrets.token_urlsafe(9) if demo else None
         app = create_app(service, secure=listen.secure, demo_code=code, oidc=provider, hosts=listen.hosts)
@@ -166,6 +177,7 @@ def began(server: Server, service: Service, listen: Listen, code: str | None, in
     if code is not None:
         say(f"A simulated ward, {service.clock.speed:g} times as fast as life. Nobody here is real.")
         click.echo(f"Open {address}/demo?code={code}")
+        click.echo(f"Open {address}/home/demo?code={code}  (a simulated patient's own page; best on a phone)")
         feeder_of(service).start()
     else:
         click.echo(f"Watching. Open {address}")

@@ -16,6 +16,8 @@ from starlette.exceptions import HTTPException
 
 from tocsin.watch import api, api_changes, board_pages, patient_pages, protect, sign_in
 from tocsin.watch.api import problem
+from tocsin.watch.home import pages as home_pages
+from tocsin.watch.home import staff, visit
 from tocsin.watch.journal import failed
 from tocsin.watch.oidc import Provider
 from tocsin.watch.pages_look import STATIC, templates
@@ -75,7 +77,7 @@ def create_app(
     app.state.templates = templates()
     app.state.secure, app.state.demo_code, app.state.oidc = secure, demo_code, oidc
     app.state.hosts = hosts
-    for part in (sign_in, board_pages, patient_pages, api, api_changes):
+    for part in (sign_in, board_pages, patient_pages, api, api_changes, staff, home_pages):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _say_what_failed(app)
@@ -116,6 +118,10 @@ def _say_what_failed(app: FastAPI) -> None:
 
 
 def _told(request: Request, status: int, why: str, headers: dict[str, Any]) -> Response:
+    if visit.below(request.scope.get("path", "")) and wants_page(request):
+        page = visit.failed_page(request, status)
+        page.headers.update(headers)
+        return page
     if wants_page(request):
         page = error_page(request, status)
         page.headers.update(headers)

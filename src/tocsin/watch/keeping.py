@@ -25,20 +25,20 @@ from tocsin.definitions.schema import TocsinError
 from tocsin.watch import audit, people, remembered
 from tocsin.watch.migrate import newest
 from tocsin.watch.roles import SYSTEM, Actor
-from tocsin.watch.schema import alerts, facts, metadata, patients, settings, tokens
+from tocsin.watch.schema import alerts, facts, home_access, metadata, patients, settings, tokens
 from tocsin.watch.store import Store, url_of
 
 FORMAT = "tocsin-backup-1"
 #: In an order in which a row never names one that comes later.
 NAMES = (
-    "settings", "patients", "facts", "alerts", "accounts", "sessions", "tokens", "invitations", "approvals",
-    "audit",
+    "settings", "patients", "facts", "alerts", "accounts", "sessions", "tokens", "invitations", "home_access",
+    "home_sessions", "approvals", "audit",
 )  # fmt: skip
 TABLES = {name: metadata.tables[name] for name in NAMES}
 #: Not carried: who is signed in, and what a new store says of itself.
-LEFT = ("sessions", "invitations")
+LEFT = ("sessions", "invitations", "home_sessions")
 #: What is about one person, under the sender's id of them.
-PERSONAL = (facts, alerts, tokens)
+PERSONAL = (facts, alerts, tokens, home_access)
 LOT = 2_000
 Tell = Callable[[str, int], None]
 
@@ -203,7 +203,7 @@ def _numbers_on(con: sa.Connection, table: sa.Table) -> None:
 
 
 def erase(store: Store, actor: Actor, patient_id: str) -> dict[str, int]:
-    """Take a person out of the store: details, facts under every id of theirs, alerts and tokens.
+    """Take a person out of the store: details, facts under every id of theirs, alerts, tokens and the own page.
 
     No trigger has to be lifted for it: facts may be deleted, never changed, and the audit log, of which
     nothing may go, knows only the `ref`, which now means nobody. So the log stays whole.

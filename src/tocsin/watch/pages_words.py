@@ -103,6 +103,8 @@ def sourced(text: str) -> str:
     >>> sourced("fact:ae3c8472c2ddb3dbace3262de196f327"), sourced("vitals.csv:14")
     ('charted here, ae3c84', 'vitals.csv:14')
     """
+    if text.startswith("home:"):
+        return f"told at home, {text[5:11]}"
     return f"charted here, {text[5:11]}" if text.startswith("fact:") else text
 
 
