@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "2-home"
+revision = "home1"
 down_revision = "1"
 
 
