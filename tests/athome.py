@@ -40,7 +40,9 @@ def token(client: TestClient) -> str:
 def writes(client: TestClient, **told: Any) -> Any:
     """Send the form; the answer of the service to it."""
     fields = {"csrf": token(client), "entry": ENTRY, **told}
-    return client.post("/home/entry", data={name: value for name, value in fields.items() if value is not None})
+    return client.post(
+        "/home/entry", data={name: value for name, value in fields.items() if value is not None}
+    )
 
 
 def answer_to(client: TestClient, **told: Any) -> str:

@@ -93,7 +93,9 @@ def at_home(chromium: Any, ward: Ward) -> Iterator[Any]:
             Actor("nina", "nurse"), number, name="Ines Costa", ward="At home", team_phone=phone
         )
         if facts:
-            receipt = service.ingest([{**row, "patient_id": number} for row in facts], Actor("monitor", "device"))
+            receipt = service.ingest(
+                [{**row, "patient_id": number} for row in facts], Actor("monitor", "device")
+            )
             assert not receipt.rejected, receipt.rejected
         with service.store.writing() as con:
             made = access.invite(
@@ -327,7 +329,14 @@ def test_what_is_kept_for_one_patient_is_never_sent_as_another_s(at_home, ward):
 def test_the_numbers_and_worse_are_on_every_page(at_home, ward):
     """The team, the emergency number and I feel worse, within reach of a thumb, whatever the page."""
     home = at_home(dosed(ward))
-    for path in ("/home", "/home/entry", "/home/diary", "/home/about", "/home/worse", "/home/answer?entry=none"):
+    for path in (
+        "/home",
+        "/home/entry",
+        "/home/diary",
+        "/home/about",
+        "/home/worse",
+        "/home/answer?entry=none",
+    ):
         home.page.goto(path)
         bar = home.page.locator("nav.bar")
         assert bar.locator("a[href='tel:5550140']").is_visible()

@@ -77,8 +77,8 @@ def dialled(_context: click.Context, _option: click.Parameter, value: str | None
 @click.option("--for", "seconds", metavar="TIME", callback=seconds_of, help="End after 30s, 10m, 1h.")
 def watch_command(
     db: str | None, host: str, port: int, tls_cert: Path | None, tls_key: Path | None, behind_proxy: bool,
-    oidc: Path | None, scales: tuple[str, ...], folders: tuple[Path, ...], timezone: str, emergency_number: str | None,
-    demo: bool, speed: float, seconds: float | None,
+    oidc: Path | None, scales: tuple[str, ...], folders: tuple[Path, ...], timezone: str,
+    emergency_number: str | None, demo: bool, speed: float, seconds: float | None,
 ) -> None:  # fmt: skip
     """Watch a ward: facts come in, grades go out, people see who is getting worse, why, and what is due.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tocsin.definitions.advice import triage_rules
+from tocsin.definitions.advice import URGENCIES, triage_rules
 from tocsin.definitions.dose import STATUS_WORDS
 from tocsin.definitions.measure import parse
 from tocsin.definitions.reader import Reader
@@ -33,8 +33,8 @@ Gives = tuple[tuple[str, str | None], ...]
 @dataclass(frozen=True, slots=True)
 class HomePage:
     """What is asked. `tiles` by group and id; `hours` ago a medicine may have been taken; `words` and
-    `worried` the measures that own words and somebody's worry are stored as; `check_again_hours` after a calm
-    answer."""
+    `worried` the measures that own words and somebody's worry are stored as; the ward has an alert from the
+    urgency `alert_from` on; `check_again_hours` after a calm answer."""
 
     tiles: Mapping[str, Mapping[str, Gives]]
     medicines: tuple[str, ...]
@@ -42,6 +42,7 @@ class HomePage:
     devices: Mapping[str, tuple[str, ...]]
     words: str
     worried: str
+    alert_from: str
     check_again_hours: float
     status: str
     hash: str
@@ -85,7 +86,7 @@ def home_page(lib: Library) -> HomePage:
     """
     path = lib.files("advice")["home"]
     table = parse(path)
-    keys = ("words", "worried", "hours", "check_again_hours", "medicines", "device")
+    keys = ("words", "worried", "alert_from", "hours", "check_again_hours", "medicines", "device")
     reader = Reader(table, str(path), (*COMMON, *keys, *GROUPS))
     tiles = {
         group: {name: _gives(each, reader, group, lib) for name, each in table.get(group, {}).items()}
@@ -115,6 +116,7 @@ def home_page(lib: Library) -> HomePage:
         devices={name: tuple(each) for name, each in table.get("device", {}).items()},
         words=words,
         worried=worried,
+        alert_from=reader.choice("alert_from", URGENCIES),
         check_again_hours=again,
         status=reader.choice("status", STATUS_WORDS),
         hash=_digest(path),
@@ -147,7 +149,8 @@ def home_texts(language: str, lib: Library) -> HomeTexts:
     if f"home-{language}" not in files:
         known = home_languages(lib)
         raise DefinitionError(
-            f"no texts of the home page in `{language}`{near(language, known)}\n  fix: one of {', '.join(known)}"
+            f"no texts of the home page in `{language}`{near(language, known)}\n"
+            f"  fix: one of {', '.join(known)}"
         )
     path = files[f"home-{language}"]
     table, pattern = parse(path), parse(files["home-en"])

@@ -203,7 +203,7 @@ def _numbers_on(con: sa.Connection, table: sa.Table) -> None:
 
 
 def erase(store: Store, actor: Actor, patient_id: str) -> dict[str, int]:
-    """Take a person out of the store: details, facts under every id of theirs, alerts, tokens and the own page.
+    """Take a person out of the store: details, facts under every id of theirs, alerts, tokens, access.
 
     No trigger has to be lifted for it: facts may be deleted, never changed, and the audit log, of which
     nothing may go, knows only the `ref`, which now means nobody. So the log stays whole.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -106,6 +107,15 @@ def sourced(text: str) -> str:
     if text.startswith("home:"):
         return f"told at home, {text[5:11]}"
     return f"charted here, {text[5:11]}" if text.startswith("fact:") else text
+
+
+def glued(text: str) -> str:
+    """A text in which no line begins with the unit of a number.
+
+    >>> glued("It is 38.2 °C")
+    'It is 38.2\\xa0°C'
+    """
+    return re.sub(r"(?<=[0-9]) (?=[°%])", "\u00a0", text)
 
 
 def grade_said(grade: int, up_to: int, proven: int, state: str) -> str:

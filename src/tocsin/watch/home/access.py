@@ -36,6 +36,10 @@ class AccessError(TocsinError):
     """An invitation that cannot be."""
 
 
+class NotNowError(AccessError):
+    """An invitation that cannot be as things stand: nobody watches the patient, or many have access."""
+
+
 @dataclass(frozen=True, slots=True)
 class Invitation:
     """What staff hand over, once: the link's secret, the code, and until when they wait (microseconds)."""
@@ -75,7 +79,7 @@ def invite(
         raise AccessError(f"`who` is `{who}`\n  fix: one of {', '.join(WHO)}")
     row = con.execute(sa.select(patients).where(patients.c.patient_id == patient_id)).first()
     if row is None or row.discharged is not None:
-        raise AccessError(
+        raise NotNowError(
             "this patient is no longer watched here\n"
             "  why: nobody would see what is written at home\n  fix: take the patient up again first"
         )
@@ -83,7 +87,7 @@ def invite(
     mine = (home_access.c.patient_id == patient_id, home_access.c.ended.is_(None))
     alive = sa.or_(home_access.c.used.is_not(None), home_access.c.expires > now)
     if con.execute(sa.select(sa.func.count()).where(*mine, alive)).scalar_one() >= MOST:
-        raise AccessError(f"{MOST} have access to this page already\n  fix: end those no longer needed")
+        raise NotNowError(f"{MOST} have access to this page already\n  fix: end those no longer needed")
     number, secret = secrets.token_urlsafe(9), secrets.token_urlsafe(24)
     code = f"{secrets.randbelow(10**DIGITS):0{DIGITS}}"
     made = Invitation(number, secret, code, now + lasting(clock, INVITED))
@@ -93,9 +97,7 @@ def invite(
             language=language, made=now, made_by=actor.name, expires=made.expires, tries=0,
         )
     )  # fmt: skip
-    audit.note(
-        con, clock, actor, "home:invite", patient=row.ref, detail={"access": number, "who": who}
-    )
+    audit.note(con, clock, actor, "home:invite", patient=row.ref, detail={"access": number, "who": who})
     return made
 
 
@@ -175,7 +177,8 @@ def listed(con: sa.Connection, names: tuple[str, ...], now: int) -> list[Mapping
     rows = con.execute(query.order_by(home_access.c.made.desc(), home_access.c.id)).mappings()
     hidden = ("link", "code", "unit", "devices")
     return [
-        {**{key: row[key] for key in row if key not in hidden}, "state": _state(row, now)} for row in rows
+        {**{key: row[key] for key in row if key not in hidden}, "state": _state(dict(row), now)}
+        for row in rows
     ]
 
 

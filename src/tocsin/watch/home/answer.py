@@ -63,7 +63,7 @@ def approved(service: Any, language: str) -> bool:
 def _asked(
     facts: Sequence[Mapping[str, Any]], entry: str, now: int, lib: Library, language: str
 ) -> Iterable[dict[str, Any]]:
-    """Triage of what was told just now, and of the whole record; where both are as urgent, the first counts."""
+    """Triage of what was told just now, and of the whole record; if both are as urgent, the first counts."""
     moment, rules = moment_of(now), triage_rules(lib)
     whole = told_in(facts, moment, lib)
     asked = {*rules.asks, *rules.symptoms, *rules.assessments}

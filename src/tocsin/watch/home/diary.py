@@ -1,13 +1,14 @@
 """What is written at home, as facts of that patient; what cannot be is asked about, beside its field.
 
-Every fact of one entry carries its id in `source` (`home:ENTRY:measure`), and an entry that is sent twice, by a
-phone that heard no answer, is stored once: its id and time are the phone's, and the same the second time.
+Every fact of one entry carries its id in `source` (`home:ENTRY:measure`), and an entry that is sent twice, by
+a phone that heard no answer, is stored once: its id and time are the phone's, and the same the second time.
 """
 
 from __future__ import annotations
 
 import math
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta, tzinfo
@@ -65,7 +66,7 @@ class _Reading:
         self.words, self.lib = words, lib
         self.page: HomePage = home_page(lib)
         entry = self.one("entry")
-        self.out = Written(entry if ENTRY.fullmatch(entry) else "")
+        self.out = Written(entry if ENTRY.fullmatch(entry) else secrets.token_urlsafe(9))
         self.at = self._at()
 
     def one(self, name: str) -> str:
@@ -247,4 +248,5 @@ def entries(facts: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, A
 
 def written_at(rows: Sequence[Mapping[str, Any]]) -> datetime:
     """When an entry was written: what it tells of may lie before."""
-    return max(row.get("recorded") or row["time"] for row in rows)
+    moments: list[datetime] = [row.get("recorded") or row["time"] for row in rows]
+    return max(moments)

@@ -78,12 +78,19 @@ def demo(request: Request, code: str = "") -> Response:
     service, state = request.app.state.service, request.app.state
     if not service.settings.demo or not auth.same(code, state.demo_code):
         raise HTTPException(404)
-    patients = sorted(service.people.watched(), key=lambda each: (len(each.bed or ""), each.bed or "", each.ref))
+    patients = sorted(
+        service.people.watched(), key=lambda each: (len(each.bed or ""), each.bed or "", each.ref)
+    )
     if not patients:
         raise HTTPException(503)
     with service.store.writing() as con:
         made = access.invite(
-            con, service.clock, SYSTEM, patients[-1].patient_id, who="patient", language=asked_language(request)
+            con,
+            service.clock,
+            SYSTEM,
+            patients[-1].patient_id,
+            who="patient",
+            language=asked_language(request),
         )
         session = access.accept(con, service.clock, made.secret, made.code)
     if session is None:
@@ -175,9 +182,7 @@ def questions(request: Request, who: access.Visitor) -> dict[str, Any]:
     lib = request.app.state.service.lib
     asks = home_page(lib)
     limits = {unit: diary.bounds("temperature", unit, lib) for unit in diary.UNITS}
-    ends = {
-        name: diary.bounds(name, None, lib) for each in asks.devices.values() for name in each
-    }
+    ends = {name: diary.bounds(name, None, lib) for each in asks.devices.values() for name in each}
     return {"asks": asks, "units": diary.UNITS, "limits": limits, "ends": ends, "letters": diary.LETTERS}
 
 
@@ -204,18 +209,17 @@ def _write(request: Request, who: access.Visitor, form: dict[str, list[str]]) ->
     service = request.app.state.service
     words, tz = texts_of(request, who), zone_of(request, who)
     found = diary.read(form, who.patient_id, service.clock.now(), tz, words, service.lib)
-    if not found.entry:
-        found.entry = secrets.token_urlsafe(9)
-        found = diary.read({**form, "entry": [found.entry]}, who.patient_id, service.clock.now(), tz, words, service.lib)
     if not found.errors and found.rows:
         receipt = service.ingest(found.rows, who.actor)
         for each in receipt.rejected:
-            # bounds are checked before: what is refused here was refused by a definition that changed meanwhile
+            # bounds were checked before: only what nobody foresaw is refused here
             found.errors["form"] = f"{words['page']['error']} ({each['why']})"
     remember(request, who, found)
     if found.errors:
         return asked(request, who, form, found)
-    told.tell_ward(service, who, found)
+    if found.rows:
+        answer = answer_of(service, record(request, who, "answer"), found.entry, words.language)
+        told.tell_ward(service, who, found.entry, answer)
     none = "".join(f"&none={name}" for name in found.none)
     return RedirectResponse(f"{ROOT}/answer?entry={found.entry}{none}", status_code=303)
 
@@ -246,7 +250,11 @@ def answered(
     say = texts(words.language, service.lib)
     # what was asked on the form and answered with no is not unknown
     left = [name for name in NONE if name in (none or ()) and name in (found.told or {}).get("missing", ())]
-    unknown = [each for each in (found.told or {}).get("unknown", ()) if each not in [say.say("unknown", name) for name in left]]
+    unknown = [
+        each
+        for each in (found.told or {}).get("unknown", ())
+        if each not in [say.say("unknown", name) for name in left]
+    ]
     at = moment_of(now) if not rows else diary.written_at(rows)
     return shown(
         request, who, "home-answer.html", answer=found, say=say, unknown=unknown, signs=dangers(request, who),
@@ -261,7 +269,10 @@ def written(request: Request, who: Signed) -> HTMLResponse:
     service, words, tz = request.app.state.service, texts_of(request, who), zone_of(request, who)
     now = service.clock.now()
     days = [
-        {"at": clock_said(diary.written_at(rows), now, tz, words), **told.entry_said(rows, words, who.unit, service.lib)}
+        {
+            "at": clock_said(diary.written_at(rows), now, tz, words),
+            **told.entry_said(rows, words, who.unit, service.lib),
+        }
         for rows in diary.entries(record(request, who, "diary")).values()
     ]
     return shown(request, who, "home-diary.html", days=days[:60])
@@ -284,7 +295,14 @@ def about(request: Request, who: Signed) -> HTMLResponse:
 def offline(request: Request, who: Followed) -> HTMLResponse:
     """The questions as a phone keeps them for when there is no network: nothing of the record is in it."""
     service = request.app.state.service
-    context = {"errors": {}, "form": {}, "instead": None, "entry": "", "at": service.clock.now(), "first": True}
+    context = {
+        "errors": {},
+        "form": {},
+        "instead": None,
+        "entry": "",
+        "at": service.clock.now(),
+        "first": True,
+    }
     return shown(request, who, "home-entry.html", **questions(request, who), **context)
 
 

@@ -62,7 +62,7 @@ def invite(request: Request, ref: Ref, actor: Inviter, told: Invited) -> Respons
     try:
         made = invited(request, patient_id, actor, told.who, told.language)
     except access.AccessError as error:
-        return refused(error, 409 if "watched" in str(error) or "ended" in str(error) else 422)
+        return refused(error, 409 if isinstance(error, access.NotNowError) else 422)
     return answered(
         {
             "id": made.id, "link": address(request, made.secret), "code": made.code,
@@ -124,7 +124,8 @@ def _known(request: Request, ref: str, patient_id: str) -> dict[str, Any]:
     own = ((known and known.language) or "").lower().split("-")[0]
     return {
         "ref": ref, "rows": _listed(request, patient_id), "languages": languages(service.lib), "own": own,
-        "team_phone": known.team_phone if known else None, "watched": bool(known and known.discharged is None),
+        "team_phone": known.team_phone if known else None,
+        "watched": bool(known and known.discharged is None),
     }  # fmt: skip
 
 

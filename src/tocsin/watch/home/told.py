@@ -9,12 +9,15 @@ import orjson
 from fastapi.responses import Response
 
 from tocsin.advice.words import plain
+from tocsin.definitions.advice import URGENCIES
 from tocsin.definitions.home import HomeTexts, home_page
 from tocsin.definitions.load import Library
 from tocsin.definitions.texts import texts
 from tocsin.units import convert
+from tocsin.watch import alert_log, alerts, audit, ledger
 from tocsin.watch.home.access import Visitor
-from tocsin.watch.home.diary import Written
+from tocsin.watch.home.answer import Answer
+from tocsin.watch.roles import SYSTEM
 
 Row = Mapping[str, Any]
 
@@ -74,5 +77,22 @@ def _same(rows: Sequence[Row], measure: str, word: str | None) -> bool:
     return any(row["measure"] == measure and (word is None or row.get("text") == word) for row in rows)
 
 
-def tell_ward(service: Any, who: Visitor, found: Written) -> None:
-    """Nothing yet beyond the facts."""
+def tell_ward(service: Any, who: Visitor, entry: str, answer: Answer) -> None:
+    """An alert where the page sends somebody to hospital: most signs that do so change no grade."""
+    if answer.told is None or URGENCIES.index(answer.urgency) < URGENCIES.index(
+        home_page(service.lib).alert_from
+    ):
+        return
+    person, shadow = service.people.person(who.patient_id), service.settings.shadow
+    new = alerts.Proposed(
+        f"{person} home {entry}", person, alerts.HOME, service.sweep.rules.grade_role, what=answer.urgency,
+        definition=answer.told["definition"],
+    )  # fmt: skip
+    with service.store.writing() as con:
+        raised = alert_log.raise_all(con, [new], service.clock.now(), shadow=shadow)
+        ref = ledger.refs_of(con, [person]).get(person)
+        for row in raised:
+            detail = {"kind": row["kind"], "scale": None, "grade": None}
+            audit.note(con, service.clock, SYSTEM, "alert:raise", patient=ref, detail=detail)
+    for row in raised:
+        service.hub.publish("alert", {"ref": ref, "id": row["id"]}, shadow=shadow)

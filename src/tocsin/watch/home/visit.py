@@ -59,7 +59,7 @@ def _visitor(request: Request) -> access.Visitor | None:
 
 
 async def ours(request: Request, sent: str | None) -> bool:
-    """Whether a form with a session was sent from one of our own pages; without a session there is no need."""
+    """Whether a form with a session was sent from one of our own pages; without one there is no need."""
     known = await visitor(request)
     return known is None or auth.same(sent, known.csrf)
 

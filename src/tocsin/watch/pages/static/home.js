@@ -225,6 +225,7 @@ function keep(entry, form) {
   const all = [...(store.get(KEPT) || []).filter((each) => each.id !== entry.id), entry];
   const shown = document.getElementById(store.set(KEPT, all) ? "later" : "full");
   form.hidden = true;
+  document.querySelectorAll("[data-offline]").forEach((each) => each.remove());
   shown.hidden = false;
   shown.focus();
   scrollTo(0, 0);
