@@ -24,8 +24,8 @@ SOURCE = "home:"
 ENTRY = re.compile(r"[A-Za-z0-9_-]{8,32}")
 #: The most letters of somebody's own words.
 LETTERS = 500
-#: How old a kept entry may be when it is sent: older ones are for the telephone.
-OLDEST = 14 * 24 * HOUR
+#: How long ago an entry may have been written: no phone stays signed in for longer.
+OLDEST = 31 * 24 * HOUR
 UNITS = {"Cel": "cel", "[degF]": "fahr"}
 NUMBER = re.compile(r"\d{1,3}(?:[.,]\d{1,2})?")
 CLOCK = re.compile(r"([01]?\d|2[0-3])[:.h]([0-5]\d)")
