@@ -31,6 +31,7 @@ def units_of_measures() -> tuple[dict[str, set[str]], set[str]]:
     lib = library()
     wanted: dict[str, set[str]] = {}
     given: set[str] = set()
+    wanted["[degF]"] = {"Cel"}  # patients are told both, on every page of theirs
     for name in lib.measures:
         measure = lib.measures[name]
         if measure.unit:

@@ -25,6 +25,8 @@ PAGES = {
     "POST /patient/{ref}/vitals": "NP", "POST /patient/{ref}/facts": "NP", "POST /patient/{ref}/ice": "NP",
     "POST /patient/{ref}/attribution": "P", "GET /patient/{ref}/correct": "NP",
     "POST /patient/{ref}/correct": "NP", "GET /patient/{ref}/sheet": "NPE",
+    "GET /patient/{ref}/home-access": "NP", "POST /patient/{ref}/home": "NP",
+    "POST /patient/{ref}/home/{number}/end": "NP",
 }  # fmt: skip
 DOORS = {
     "POST /facts": "DNP", "GET /patients": "NPE", "PUT /patients": "NPA", "GET /patients/{ref}": "NPE",
@@ -34,15 +36,24 @@ DOORS = {
     "POST /alerts/{number}/acknowledge": "NP", "POST /alerts/{number}/dismiss": "NP",
     "POST /alerts/{number}/snooze": "NP", "POST /patients/{ref}/merge": "PA",
     "POST /patients/{ref}/unmerge": "PA", "POST /patients/{ref}/discharge": "NPA",
+    "POST /patients/{ref}/home": "NP", "GET /patients/{ref}/home": "NP",
+    "POST /patients/{ref}/home/{number}/end": "NP",
 }  # fmt: skip
 OPEN = {
     "GET /health", "GET /openapi.json", "GET /sign-in", "POST /sign-in", "POST /sign-out", "GET /first-run",
     "POST /first-run", "GET /demo", "GET /sheet.css",
 }  # fmt: skip
+#: The page at home, which has sessions of its own; `tests/test_home_doors.py` tries every one.
+HOME = {
+    "GET /home", "GET /home/open/{secret}", "POST /home/open/{secret}", "GET /home/demo", "GET /home/closed",
+    "POST /home/leave", "POST /home/language", "GET /home/worse", "GET /home/entry", "POST /home/entry",
+    "GET /home/answer", "GET /home/diary", "GET /home/about", "GET /home/offline", "GET /home/token",
+    "GET /home/worker.js",
+}  # fmt: skip
 BODIES = {
     "POST /alerts/{number}/dismiss": {"reason": "x"}, "PUT /patients": {"patient_id": "p1"},
     "POST /alerts/{number}/snooze": {"until": "2026-03-10T14:00Z"},
-    "POST /patients/{ref}/merge": {"into": "x"},
+    "POST /patients/{ref}/merge": {"into": "x"}, "POST /patients/{ref}/home": {},
 }  # fmt: skip
 
 
@@ -102,7 +113,7 @@ def asked(client, door, ref, **more):
 
 
 def test_every_door_is_in_the_table(built):
-    assert routes(built.app) == PAGES.keys() | DOORS.keys() | OPEN
+    assert routes(built.app) == PAGES.keys() | DOORS.keys() | OPEN | HOME
 
 
 @pytest.mark.parametrize("door", sorted(PAGES))

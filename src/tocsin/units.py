@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
+import threading
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -54,6 +55,7 @@ class Conversion:
 
 
 SAME = Conversion("value")
+_one_at_a_time = threading.Lock()
 
 
 @lru_cache(maxsize=4096)
@@ -68,7 +70,10 @@ def convert(charted: str, wanted: str) -> Conversion:
     if charted == wanted:
         return SAME
     ready = _ready().get((charted, wanted))
-    return work_out(charted, wanted) if ready is None else ready
+    if ready is not None:
+        return ready
+    with _one_at_a_time:  # two registries made at once leave one that knows no unit
+        return work_out(charted, wanted)
 
 
 @lru_cache(maxsize=1)

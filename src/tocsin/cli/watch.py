@@ -41,6 +41,13 @@ def maybe_zone(context: click.Context, option: click.Parameter, value: str | Non
     return None if value is None else zone_of(context, option, value)
 
 
+def dialled(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """A telephone number as people dial it."""
+    if value is not None and not re.fullmatch(r"\+?\d[\d ()-]{1,18}", value.strip()):
+        raise click.BadParameter("a telephone number is written as 112 or +1 555 0100")
+    return value and value.strip()
+
+
 @click.command("watch")
 @click.option("--db", metavar="URL", help=f"{DB_HELP} [default: {STORE}; a demonstration keeps nothing]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
@@ -58,7 +65,7 @@ def maybe_zone(context: click.Context, option: click.Parameter, value: str | Non
     "--oidc", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The site's own sign-in."
 )
 @click.option(
-    "--cds-clients", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    "--clients", type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Which record systems may ask for cards (CDS Hooks).",
 )  # fmt: skip
 @click.option(
@@ -86,6 +93,9 @@ def maybe_zone(context: click.Context, option: click.Parameter, value: str | Non
 @click.option(
     "--hl7-authority", metavar="NAME", help="Whose record numbers hold, where HL7 v2 senders give several."
 )
+@click.option(
+    "--emergency-number", callback=dialled, metavar="NUMBER", help="For an ambulance, on the page at home."
+)
 @click.option("--demo", is_flag=True, help="A ward of simulated patients; says DEMO on every page.")
 @click.option(
     "--speed", type=click.FloatRange(0, 3600), default=60.0, show_default=True, help="Of a demonstration."
@@ -93,9 +103,10 @@ def maybe_zone(context: click.Context, option: click.Parameter, value: str | Non
 @click.option("--for", "seconds", metavar="TIME", callback=seconds_of, help="End after 30s, 10m, 1h.")
 def watch_command(
     db: str | None, host: str, port: int, tls_cert: Path | None, tls_key: Path | None, behind_proxy: bool,
-    oidc: Path | None, cds_clients: Path | None, scales: tuple[str, ...], folders: tuple[Path, ...],
+    oidc: Path | None, clients: Path | None, scales: tuple[str, ...], folders: tuple[Path, ...],
     timezone: str, codes: Path | None, hl7: str | None, hl7_allow: tuple[str, ...],
-    hl7_time_zone: str | None, hl7_authority: str | None, demo: bool, speed: float, seconds: float | None,
+    hl7_time_zone: str | None, hl7_authority: str | None, emergency_number: str | None, demo: bool,
+    speed: float, seconds: float | None,
 ) -> None:  # fmt: skip
     """Watch a ward: facts come in, grades go out, people see who is getting worse, why, and what is due.
 
@@ -120,11 +131,12 @@ def watch_command(
         port = free_port(host, port)
     listen = Listen(host, port, tls_cert, tls_key, behind_proxy).checked()
     provider = Provider.read(oidc) if oidc else None
-    trust = Trust.read(cds_clients) if cds_clients else None
+    trust = Trust.read(clients) if clients else None
     if demo and hl7:
         raise click.UsageError("--demo takes no HL7 v2: real patients would lie among simulated ones")
     with opened(db, demo, speed) as store:
-        settings = Settings(demo=demo, time_zone=None if timezone == "UTC" else timezone)
+        zone = None if timezone == "UTC" else timezone
+        settings = Settings(demo=demo, time_zone=zone, emergency_number=emergency_number)
         service = Service(store, lib=lib, scales=scales or SCALES, settings=settings)
         code = secrets.token_urlsafe(9) if demo else None
         wards = interface(service, hl7, hl7_allow, hl7_time_zone or timezone, hl7_authority, codes)
@@ -222,6 +234,7 @@ def began(
     if code is not None:
         say(f"A simulated ward, {service.clock.speed:g} times as fast as life. Nobody here is real.")
         click.echo(f"Open {address}/demo?code={code}")
+        click.echo(f"Open {address}/home/demo?code={code}  (a simulated patient's own page; best on a phone)")
         feeder_of(service).start()
     else:
         click.echo(f"Watching. Open {address}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class Texts:
     status: str
     urgency: Mapping[str, Mapping[str, str]]
     tables: Mapping[str, Mapping[str, str]]
+    hash: str = ""
 
     def say(self, table: str, name: str) -> str:
         return self.tables[table][name]
@@ -128,6 +130,7 @@ def texts(language: str, lib: Library) -> Texts:
             name: _texts(table.get(name, {}), keys, f"{path}, {name}", rules, spare.get(name, ()))
             for name, keys in asked.items()
         },
+        hash=hashlib.sha256(path.read_bytes()).hexdigest(),
     )
 
 

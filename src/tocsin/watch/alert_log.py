@@ -25,6 +25,8 @@ from tocsin.watch.schema import alerts, patients
 
 #: The longest that an alert may be made quiet.
 QUIET_AT_MOST = DAY
+#: What the patient's own page said, for the ward.
+WENT = {"ambulance": "call an ambulance", "emergency": "go to the emergency department"}
 
 Alert = dict[str, Any]
 
@@ -211,6 +213,8 @@ def text_of(alert: Mapping[str, Any], lib: Library) -> str:
             start, end = (int(each) for each in alert["what"].split())
             lasted, past = span(end - start), ago(end, now)
             return f"late: {scale} was grade {alert['grade']} for {lasted}, until {past}"
+        case kinds.HOME:
+            return f"told at home: the patient's page said to {WENT.get(alert['what'], 'seek care')}"
         case _:
             return f"{again}{scale} grade {alert['grade']}, new"
 

@@ -21,7 +21,9 @@ from tocsin.watch.standing import Span, Standing
 
 NEW, RISE, GAP, CLOCK, TEST = "new-grade", "rise", "not-ruled-out", "clock-run-out", "test-overdue"
 LATE = "late-grade"
-KINDS = (NEW, RISE, GAP, CLOCK, TEST, LATE)
+#: The patient's own page sent somebody to hospital: raised there, because no grade says it.
+HOME = "told-at-home"
+KINDS = (NEW, RISE, GAP, CLOCK, TEST, LATE, HOME)
 GRADES = (NEW, RISE)
 ESCALATED = "escalated"
 #: How long a closed alert is remembered when the next is judged.
@@ -90,6 +92,7 @@ def judge(
             raised, ended = _gap(patient_id, each, spans.get(scale, ()), mine, now, rules)
             new += raised
             gone += ended
+    gone += _seen([alert for alert in known if alert["kind"] == HOME], now, rules)
     if answer is not None:
         ill = max(max(each.grade, each.proven) for each in standing.values())
         wanted = [*_clocks(patient_id, answer, ill, now, rules), *_tests(patient_id, answer, ill, now, rules)]
@@ -213,12 +216,12 @@ def _late(
 
 
 def _seen(mine: Iterable[Alert], now: int, rules: Rules) -> list[int]:
-    """What was listed as late and has been seen, or was listed for its time."""
+    """What was listed as late, or told at home, and has been seen, or was listed for its time."""
     over = now - round(rules.past_within_hours * HOUR)
     return [
         alert["id"]
         for alert in mine
-        if alert["kind"] == LATE
+        if alert["kind"] in (LATE, HOME)
         and alert["closed"] is None
         and (alert["acknowledged"] is not None or alert["raised"] <= over)
     ]

@@ -31,6 +31,8 @@ from tocsin.watch.api import problem
 from tocsin.watch.cds_trust import Trust
 from tocsin.watch.fhir_in import FhirError
 from tocsin.watch.hl7 import Listener
+from tocsin.watch.home import pages as home_pages
+from tocsin.watch.home import staff, visit
 from tocsin.watch.journal import failed
 from tocsin.watch.oidc import Provider
 from tocsin.watch.pages_look import STATIC, templates
@@ -54,6 +56,10 @@ FIXES = {
 }
 
 
+#: Every room with doors or pages.
+DOORS = (
+    sign_in, board_pages, patient_pages, api, api_changes, smart, fhir_api, cds_hooks, staff, home_pages,
+)  # fmt: skip
 #: FHIR's names for what went wrong.
 ISSUES = {
     401: "login", 403: "forbidden", 404: "not-found", 405: "not-supported", 413: "too-long", 422: "invalid",
@@ -105,7 +111,7 @@ def create_app(
     app.state.templates = templates()
     app.state.secure, app.state.demo_code, app.state.oidc = secure, demo_code, oidc
     app.state.hosts, app.state.cds = hosts, cds
-    for part in (sign_in, board_pages, patient_pages, api, api_changes, smart, fhir_api, cds_hooks):
+    for part in DOORS:
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _say_what_failed(app)
@@ -155,6 +161,10 @@ def _told(request: Request, status: int, why: str, headers: dict[str, Any]) -> R
             {"why": why, "fix": FIXES.get(status, ""), "code": ISSUES.get(status, "exception")}
         )
         return fhir_says.told(said, status, **headers)
+    if visit.below(request.scope.get("path", "")) and wants_page(request):
+        page = visit.failed_page(request, status)
+        page.headers.update(headers)
+        return page
     if wants_page(request):
         page = error_page(request, status)
         page.headers.update(headers)

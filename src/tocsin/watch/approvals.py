@@ -7,9 +7,13 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from tocsin.definitions.advice import triage_rules
 from tocsin.definitions.dose import dose_rules
 from tocsin.definitions.guideline import guideline
+from tocsin.definitions.home import home_languages, home_page, home_texts
+from tocsin.definitions.leaflet import leaflet_of
 from tocsin.definitions.load import Library
+from tocsin.definitions.texts import texts
 from tocsin.watch import audit
 from tocsin.watch.clock import Clock
 from tocsin.watch.roles import Actor
@@ -65,8 +69,21 @@ def withdraw(con: sa.Connection, clock: Clock, actor: Actor, definition: str) ->
 
 def approvable(lib: Library) -> dict[str, str]:
     """Every definition whose approval is asked for, as answers name it, and its hash as it stands: scales
-    that grade, guidelines that advise, and the files of each drug's doses."""
+    that grade, guidelines that advise, the files of each drug's doses, and what the page at home rests on."""
     found = {name: lib.scale(name).hash for name in lib.scales}
     found.update({f"guidelines/{name}": guideline(name, lib).hash for name in lib.files("guidelines")})
     found.update({f"doses/{rule.drug}": rule.hash for rule in dose_rules(lib).values()})
+    for language in home_languages(lib):
+        found.update(of_home(language, lib))
     return found
+
+
+def of_home(language: str, lib: Library) -> dict[str, str]:
+    """What an answer of the patient's own page rests on in a language: rules, questions, and texts."""
+    return {
+        "advice/triage": triage_rules(lib).hash,
+        "advice/home": home_page(lib).hash,
+        f"advice/texts-{language}": texts(language, lib).hash,
+        f"advice/home-{language}": home_texts(language, lib).hash,
+        f"advice/leaflet-{language}": leaflet_of(language, lib).hash,
+    }

@@ -112,7 +112,7 @@ async def _answered(request: Request, name: str, how: Any) -> Response:
         why = str(error).splitlines()[0]
         # RFC 6750, section 3
         shared["WWW-Authenticate"] = f'Bearer error="invalid_token", error_description="{_quotable(why)}"'
-        fix = "see the trust list (--cds-clients)"
+        fix = "see the trust list (--clients)"
         return problem(401, f"this request is not trusted: {why}", fix, **shared)
     if name != SERVICE:
         return problem(404, "no service is called so", f"see {BASE}", **shared)

@@ -29,6 +29,8 @@ from tocsin.watch.service import Service
 from tocsin.watch.store import Store
 
 WARD = "5 West"
+#: A number that is kept for stories: nobody is ever reached by it.
+TEAM = "555 0140"
 #: Therapy, seed and hours since the first dose when the demonstration begins.
 PATIENTS = (
     ("axicabtagene-ciloleucel", 9, (105, 26, 58, 20, 122, 75, 12, 106, 150, 205)),
@@ -85,7 +87,7 @@ class Bed:
         found = {
             "name": f"{FIRST[self.number % len(FIRST)]} {LAST[place % len(LAST)]}", "ward": WARD,
             "bed": str(self.number + 1), "record_number": f"SIM {place + 1:03}",
-            "allergies": "none known (simulated)",
+            "allergies": "none known (simulated)", "team_phone": TEAM,
         }  # fmt: skip
         for row in self.rows:
             if row["measure"] == "age" and row["value"]:

@@ -32,6 +32,7 @@ from tocsin.watch.schema import (
     cds_feedback,
     facts,
     fhir_resources,
+    home_access,
     metadata,
     patients,
     settings,
@@ -42,14 +43,14 @@ from tocsin.watch.store import Store, url_of
 FORMAT = "tocsin-backup-1"
 #: In an order in which a row never names one that comes later.
 NAMES = (
-    "settings", "patients", "facts", "alerts", "accounts", "sessions", "tokens", "invitations", "approvals",
-    "audit", "fhir_resources", "cds_cards", "cds_feedback", "cds_seen",
+    "settings", "patients", "facts", "alerts", "accounts", "sessions", "tokens", "invitations", "home_access",
+    "home_sessions", "approvals", "audit", "fhir_resources", "cds_cards", "cds_feedback", "cds_seen",
 )  # fmt: skip
 TABLES = {name: metadata.tables[name] for name in NAMES}
 #: Not carried: who is signed in, what a new store says of itself, and tokens that will have expired.
-LEFT = ("sessions", "invitations", "cds_seen")
+LEFT = ("sessions", "invitations", "home_sessions", "cds_seen")
 #: What is about one person, under the sender's id of them.
-PERSONAL = (facts, alerts, tokens, fhir_resources, cds_feedback, cds_cards)
+PERSONAL = (facts, alerts, tokens, home_access, fhir_resources, cds_feedback, cds_cards)
 LOT = 2_000
 Tell = Callable[[str, int], None]
 
@@ -214,7 +215,7 @@ def _numbers_on(con: sa.Connection, table: sa.Table) -> None:
 
 
 def erase(store: Store, actor: Actor, patient_id: str) -> dict[str, int]:
-    """Take a person out of the store: details, facts under every id of theirs, alerts and tokens.
+    """Take a person out of the store: details, facts under every id of theirs, alerts, tokens, access.
 
     No trigger has to be lifted for it: facts may be deleted, never changed, and the audit log, of which
     nothing may go, knows only the `ref`, which now means nobody. So the log stays whole.

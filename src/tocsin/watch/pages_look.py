@@ -28,7 +28,7 @@ def templates() -> Jinja2Templates:
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=StrictUndefined,
     )  # fmt: skip
-    for name in ("clock", "stamp", "span", "ago", "since_dose", "worded", "sourced"):
+    for name in ("clock", "stamp", "span", "ago", "since_dose", "worded", "sourced", "glued"):
         env.filters[name] = getattr(words, name)
     env.globals["grade_said"] = words.grade_said
     env.globals["NOTE"] = NOTE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -103,7 +104,18 @@ def sourced(text: str) -> str:
     >>> sourced("fact:ae3c8472c2ddb3dbace3262de196f327"), sourced("vitals.csv:14")
     ('charted here, ae3c84', 'vitals.csv:14')
     """
+    if text.startswith("home:"):
+        return f"told at home, {text[5:11]}"
     return f"charted here, {text[5:11]}" if text.startswith("fact:") else text
+
+
+def glued(text: str) -> str:
+    """A text in which no line begins with the unit of a number.
+
+    >>> glued("It is 38.2 °C")
+    'It is 38.2\\xa0°C'
+    """
+    return re.sub(r"(?<=[0-9]) (?=[°%])", "\u00a0", text)
 
 
 def grade_said(grade: int, up_to: int, proven: int, state: str) -> str:

@@ -92,7 +92,7 @@ def begun(request: Request, patient_id: str, actor: Actor, scale: str) -> dict[s
         "cards": view.cards(standing, service.lib), "tz": zone_of(request, who), "local": who.time_zone,
         "alerts": [line(row, {}, service) for row in sorted(rows, key=weight)],
         "may_write": may(actor, "facts:write"), "may_act": may(actor, "alerts:act"),
-        "may_judge": may(actor, "attribution:write"),
+        "may_judge": may(actor, "attribution:write"), "may_invite": may(actor, "home:invite"),
     }  # fmt: skip
 
 

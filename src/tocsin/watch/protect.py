@@ -19,6 +19,7 @@ from starlette.requests import Request
 from tocsin.definitions.schema import TocsinError
 from tocsin.watch import auth, cds_hooks
 from tocsin.watch.cds_trust import UntrustedError
+from tocsin.watch.home import visit
 from tocsin.watch.journal import failed
 
 Scope = MutableMapping[str, Any]
@@ -247,6 +248,8 @@ class Guard:
             return True  # no browser's session counts there
         if not same_origin(request, self.app.state.secure):
             return False
+        if visit.below(request.url.path):
+            return await self._written_at_home(request, body)
         name = auth.SECURE_COOKIE if self.app.state.secure else auth.COOKIE
         if name not in request.cookies or request.url.path in ("/sign-in", "/first-run"):
             return True
@@ -254,6 +257,15 @@ class Guard:
             return True  # whoever it is has no session
         sent = request.headers.get("x-csrf-token") or field_of(request, body, "csrf")
         return auth.same(sent, getattr(request.state, "csrf", None))
+
+    async def _written_at_home(self, request: Request, body: bytes) -> bool:
+        """The same for the page at home, whose session is another one: neither opens what the other opens."""
+        sent = request.headers.get("x-csrf-token") or field_of(request, body, "csrf")
+        try:
+            return await visit.ours(request, sent)
+        except (sa.exc.SQLAlchemyError, TocsinError) as error:
+            failed("asking the store", error)
+            raise RefusedError(503) from None
 
 
 def same_origin(request: Request, secure: bool) -> bool:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_NURSE = frozenset({"facts:write", "patients:read", "patients:write", "alerts:act", "report:read"})
+_NURSE = frozenset(
+    {"facts:write", "patients:read", "patients:write", "alerts:act", "report:read", "home:invite"}
+)
+#: The role of a patient's own page. It opens no door of the ward, `POST /facts` included: the page makes
+#: the facts itself, of its own patient.
+PATIENT = "patient"
 #: What each role may do. A device only sends; an evaluator only looks, also at what is not shown yet.
 PERMISSIONS: dict[str, frozenset[str]] = {
     "device": frozenset({"facts:write"}),
@@ -17,8 +22,10 @@ PERMISSIONS: dict[str, frozenset[str]] = {
             "report:read", "patients:write",
         }
     ),
+    PATIENT: frozenset({"home:use"}),
 }  # fmt: skip
-ROLES = tuple(PERMISSIONS)
+#: Roles of accounts and tokens: the patient's is given by an invitation alone.
+ROLES = tuple(name for name in PERMISSIONS if name != PATIENT)
 #: What an HL7 v2 connection may do besides what its role (device) may: a hospital's admission system says
 #: who lies where and which records are one person's. It may not see anybody, nor judge.
 INTERFACE = frozenset({"patients:write", "patients:merge"})

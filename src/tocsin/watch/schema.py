@@ -161,6 +161,41 @@ invitations = Table(
     Column("used", BigInteger),
 )
 
+#: Who may open a patient's own page: invited by the ward, with a link and a code that are kept as hashes.
+home_access = Table(
+    "home_access",
+    metadata,
+    Column("id", String(22), primary_key=True),
+    Column("patient_id", Text, nullable=False, index=True),
+    Column("link", String(64), nullable=False, unique=True),
+    Column("code", String(64), nullable=False),
+    Column("who", Text, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("made", BigInteger, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("tries", SmallInteger, nullable=False),
+    Column("used", BigInteger),
+    Column("ended", BigInteger),
+    Column("ended_by", Text),
+    # what the phone's owner chose: the unit of the thermometer, which devices there are
+    Column("unit", Text),
+    Column("devices", Text),
+)
+
+home_sessions = Table(
+    "home_sessions",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column(
+        "access", String(22), ForeignKey("home_access.id", ondelete="CASCADE"), nullable=False, index=True
+    ),
+    Column("csrf", String(64), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("seen", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+)
+
 approvals = Table(
     "approvals",
     metadata,

@@ -47,12 +47,15 @@ PROBE = 2.0
 
 @dataclass(slots=True)
 class Settings:
-    """What may be set. `shadow` is found by the service: some definition in use is not approved."""
+    """What may be set. `shadow` is found by the service: some definition in use is not approved.
+    `emergency_number` is whom patients at home call for an ambulance; none: they are told to call their
+    local one."""
 
     demo: bool = False
     time_zone: str | None = None
     machines: int = MACHINES
     shadow: bool = True
+    emergency_number: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
