@@ -254,13 +254,14 @@ def retain(store: Store, actor: Actor, discharged_before: int, tell: Tell = lamb
 
 
 def held(store: Store, patient_id: str) -> dict[str, int]:
-    """What erasing a person would take: rows of each table. Raises `KeepingError` where nobody is known."""
+    """What erasing a person would take: rows of each table that has some. Raises `KeepingError` where nobody is known."""
     with store.reading() as con:
         names, _ = _records(con, patient_id)
         count = sa.func.count()
         return {
-            str(table.name): con.execute(sa.select(count).where(table.c.patient_id.in_(names))).scalar_one()
+            str(table.name): rows
             for table in PERSONAL
+            if (rows := con.execute(sa.select(count).where(table.c.patient_id.in_(names))).scalar_one())
         }
 
 
@@ -279,8 +280,9 @@ def _records(con: sa.Connection, patient_id: str) -> tuple[list[str], list[str]]
 def _erase(con: sa.Connection, store: Store, actor: Actor, patient_id: str) -> dict[str, int]:
     names, refs = _records(con, patient_id)
     counts = {
-        str(table.name): con.execute(table.delete().where(table.c.patient_id.in_(names))).rowcount
+        str(table.name): rows
         for table in PERSONAL
+        if (rows := con.execute(table.delete().where(table.c.patient_id.in_(names))).rowcount)
     }
     for name in names:
         con.execute(patients.delete().where(patients.c.patient_id == name))
