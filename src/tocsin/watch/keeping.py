@@ -254,7 +254,10 @@ def retain(store: Store, actor: Actor, discharged_before: int, tell: Tell = lamb
 
 
 def held(store: Store, patient_id: str) -> dict[str, int]:
-    """What erasing a person would take: rows of each table that has some. Raises `KeepingError` where nobody is known."""
+    """What erasing a person would take: rows of each table that has some.
+
+    Raises `KeepingError` where nobody is known.
+    """
     with store.reading() as con:
         names, _ = _records(con, patient_id)
         count = sa.func.count()
