@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "2-cds"
+revision = "2cds"
 down_revision = "1"
 
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
