@@ -1,0 +1,19 @@
+"""How fast other systems are answered.
+
+    python bench/connect.py cds [--calls 200]     cards for a patient of 14 days, at the client
+
+Each starts the real program in its own process, on a store of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import connect_cds
+
+PARTS = {"cds": connect_cds.main}
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] not in PARTS:
+        sys.exit(f"{__doc__}\n  fix: one of {', '.join(PARTS)}")
+    PARTS[sys.argv[1]](sys.argv[2:])
