@@ -1,110 +1,21 @@
-"""The doors to other systems: FHIR Observations taken a second, beside `fhir.resources` reading the same.
+"""How fast other systems are answered.
 
-    python bench/connect.py fhir [--db URL] [--number 20000] [--bundle 500]
+    python bench/connect.py fhir [--number 20000] [--bundle 500]   Observations a second, beside a peer
+    python bench/connect.py cds [--calls 200]                      cards for a patient of 14 days, at the client
 
-The service runs in its own process and answers a Bundle when it is durable and graded; the peer only checks
-the same JSON against its classes, in this process. CPU seconds are printed, because machines are shared.
+Each starts the real program in its own process, on a store of its own.
 """
 
 from __future__ import annotations
 
-import argparse
-import http.client
-import json
-import os
-import tempfile
-import time
-from datetime import UTC, datetime, timedelta
-from typing import Any
+import sys
 
-from watch import ROUND, Served, percentiles, token
+import connect_cds
+import connect_fhir
 
-LOINC = {
-    "temperature": "8310-5", "systolic-bp": "8480-6", "heart-rate": "8867-4", "spo2": "2708-6",
-    "respiratory-rate": "9279-1",
-}  # fmt: skip
-
-
-def observations(number: int, patients: int = 100) -> list[dict[str, Any]]:
-    """Vital signs of a ward, a round every 15 minutes, in order of time."""
-    start = datetime.now(UTC) - timedelta(days=3)
-    found = []
-    for k in range(number):
-        measure, value, unit = ROUND[k % 5]
-        who, turn = k // 5 % patients, k // 5 // patients
-        at = start + timedelta(minutes=15 * turn, seconds=who)
-        found.append({
-            "resourceType": "Observation", "id": f"o{k}", "status": "final",
-            "category": [{"coding": [{
-                "system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "vital-signs",
-            }]}],
-            "code": {"coding": [{"system": "http://loinc.org", "code": LOINC[measure]}]},
-            "subject": {"reference": f"Patient/p{who}"},
-            "effectiveDateTime": at.isoformat(),
-            "valueQuantity": {
-                "value": round(value + k * 7 % 13 / 10, 1), "unit": unit, "code": unit,
-                "system": "http://unitsofmeasure.org",
-            },
-        })  # fmt: skip
-    return found
-
-
-def fhir(db: str, number: int, size: int) -> None:
-    """Post Bundles one after the other, then let the peer read the same Observations."""
-    from fhir.resources.R4B.observation import Observation
-
-    found = observations(number)
-    bundles = [
-        json.dumps({
-            "resourceType": "Bundle", "type": "batch",
-            "entry": [
-                {"resource": each, "request": {"method": "PUT", "url": f"Observation/{each['id']}"}}
-                for each in found[start : start + size]
-            ],
-        })
-        for start in range(0, number, size)
-    ]  # fmt: skip
-    secret = token(db, "device")
-    served = Served(db)
-    con = http.client.HTTPConnection("127.0.0.1", served.port, timeout=120)
-    headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/fhir+json"}
-    took = []
-    cpu, began = served.cpu(), time.monotonic()
-    for body in bundles:
-        sent = time.monotonic()
-        con.request("POST", "/fhir", body, headers)
-        answer = con.getresponse()
-        told = json.loads(answer.read())
-        assert answer.status == 200, told
-        assert {each["response"]["status"] for each in told["entry"]} == {"201 Created"}
-        took.append(time.monotonic() - sent)
-    wall, used = time.monotonic() - began, served.cpu() - cpu
-    served.end()
-    texts = [json.dumps(each) for each in found[:5000]]
-    began = time.process_time()
-    for text in texts:
-        Observation.model_validate_json(text)
-    peer = len(texts) / (time.process_time() - began)
-    print(f"{number} Observations in Bundles of {size}, load {os.getloadavg()[0]:.1f}")
-    print(f"  durable and graded  {number / wall:8.0f} /s   {number / used:8.0f} a CPU second")
-    print(f"  a Bundle            {percentiles(took)}")
-    print(f"  fhir.resources      {'':8}     {peer:8.0f} a CPU second, reading alone")
-    print(f"  ratio by CPU time   {number / used / peer:8.2f}")
-
-
-def main() -> None:
-    """One of the benches."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("what", choices=("fhir",))
-    parser.add_argument("--db")
-    parser.add_argument("--number", type=int, default=20_000)
-    parser.add_argument("--bundle", type=int, default=500)
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        fhir(asked.db or f"{folder}/ward.db", asked.number, asked.bundle)
-
+PARTS = {"fhir": connect_fhir.main, "cds": connect_cds.main}
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) < 2 or sys.argv[1] not in PARTS:
+        sys.exit(f"{__doc__}\n  fix: one of {', '.join(PARTS)}")
+    PARTS[sys.argv[1]](sys.argv[2:])

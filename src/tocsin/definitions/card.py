@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 FILE = "ehr-cards"
 WORDS = (
-    "grade_at_least", "warning_at_least", "critical_at_least", "gap_at_least", "gap_unless_flags", "reading",
+    "grade_at_least", "warning_at_least", "critical_at_least", "gap_scales", "gap_at_least", "gap_unless_flags",
+    "reading",
 )  # fmt: skip
 INFO, WARNING, CRITICAL = "info", "warning", "critical"
 
@@ -29,18 +30,20 @@ class CardRules:
     grade_at_least: int
     warning_at_least: int
     critical_at_least: int
+    gap_scales: tuple[str, ...]
     gap_at_least: int
     gap_unless_flags: tuple[str, ...]
 
-    def indicator(self, grade: int, up_to: int, flags: Sequence[str]) -> str | None:
+    def indicator(self, scale: str, grade: int, up_to: int, flags: Sequence[str]) -> str | None:
         """How urgent a card is (`info`, `warning`, `critical`); None where none is shown.
 
         >>> from tocsin.definitions.load import library
         >>> rules = card_rules(library())
-        >>> [rules.indicator(*each, ()) for each in ((0, 1), (1, 1), (1, 3), (3, 3))]
+        >>> [rules.indicator("astct-2019", *each, ()) for each in ((0, 1), (1, 1), (1, 3), (3, 3))]
         [None, 'info', 'warning', 'critical']
         """
-        open_ = up_to - grade >= self.gap_at_least and not set(flags) & set(self.gap_unless_flags)
+        told = scale in self.gap_scales and not set(flags) & set(self.gap_unless_flags)
+        open_ = told and up_to - grade >= self.gap_at_least
         if grade >= self.critical_at_least:
             return CRITICAL
         if grade >= self.warning_at_least or open_:
@@ -53,11 +56,11 @@ def card_rules(lib: Library) -> CardRules:
     files = lib.files("alerts")
     if FILE not in files:
         raise DefinitionError(f"no alerts `{FILE}`\n  fix: put {FILE}.toml on the shelf `alerts`")
-    return _rules(files[FILE])
+    return _rules(files[FILE], lib.scales)
 
 
 @lru_cache(maxsize=8)
-def _rules(path: Path) -> CardRules:
+def _rules(path: Path, known: tuple[str, ...]) -> CardRules:
     table = parse(path)
     Reader(table, str(path), (*COMMON, "card")).prose()
     part = table.get("card", {})
@@ -72,7 +75,10 @@ def _rules(path: Path) -> CardRules:
             raise reader.fail(key, "is missing or no grade", "a grade: 1 to 5")
         return int(found)
 
+    scales = reader.names("gap_scales")
+    if unknown := [name for name in scales if name not in known]:
+        raise reader.fail("gap_scales", f"names `{unknown[0]}`", f"of {', '.join(known)}")
     return CardRules(
         grade("grade_at_least"), grade("warning_at_least"), grade("critical_at_least"),
-        grade("gap_at_least"), reader.names("gap_unless_flags"),
+        scales, grade("gap_at_least"), reader.names("gap_unless_flags"),
     )  # fmt: skip

@@ -14,7 +14,7 @@ from tocsin.definitions.load import Library
 from tocsin.facts import resolve, settle
 from tocsin.guidance.answer import advise
 from tocsin.sources.codes import Codes
-from tocsin.watch import cds_cards, cds_facts, cds_feedback, ledger
+from tocsin.watch import cds_cards, cds_facts, cds_feedback
 from tocsin.watch.cds_facts import NEEDED, Chart, LackingError
 from tocsin.watch.cds_requests import Hook
 from tocsin.watch.cds_trust import Client
@@ -94,8 +94,10 @@ def _said(
     """What `advise` says of the stored facts and the chart's together, and how many were stored."""
     person = hook.patient if who is None else who.patient_id
     rows, stored = chart.rows, 0
+    if who is not None and not rows.num_rows:
+        return service.advice_of(person), service.sweep.stored(person).num_rows
     if who is not None:
-        mine = _stored(service, person)
+        mine = service.sweep.stored(person)
         stored = mine.num_rows
         rows = _under(person, mine, rows)
     if not rows.num_rows:
@@ -106,12 +108,6 @@ def _said(
     if not facts.num_rows:
         return {}, stored
     return next(iter(advise(facts, moment, lib=service.lib)), {}), stored
-
-
-def _stored(service: Any, person: str) -> pa.Table:
-    """Every stored row of a person, under every id."""
-    with service.store.reading() as con:
-        return ledger.of_patients(con, service.people.names(person), ledger.newest(con))
 
 
 def _under(person: str, *parts: pa.Table) -> pa.Table:

@@ -16,7 +16,7 @@ from tocsin.definitions.card import CardRules
 from tocsin.definitions.load import Library
 from tocsin.watch.cds_facts import Chart
 from tocsin.watch.pages_advice import name_of
-from tocsin.watch.pages_words import worded
+from tocsin.watch.pages_words import micros_of, worded
 from tocsin.watch.patient_view import asked, titled
 
 Card = dict[str, Any]
@@ -59,7 +59,7 @@ def cards(
     found: list[tuple[str, Card]] = []
     for scale in scales:
         row = answer["grades"].get(scale)
-        indicator = None if row is None else rules.indicator(row["grade"], row["up_to"], row["flags"])
+        indicator = None if row is None else rules.indicator(scale, row["grade"], row["up_to"], row["flags"])
         if indicator is not None:
             found.append((scale, _card(answer, scale, row, indicator, ground, lib, first=not found)))
     order = ("critical", "warning", "info")
@@ -144,18 +144,18 @@ def _detail(
 
 def _asked(answer: Mapping[str, Any], lib: Library) -> list[str]:
     """What is due, and what guidelines ask for."""
-    parts = []
+    parts, now = [], micros_of(answer["at"]) or 0
     due = [
         f"{worded(each['test'])}{' (overdue)' if each.get('overdue_hours') else ''}"
         for each in answer.get("tests_due") or ()
-        if each["due"] <= answer["at"]
+        if (at := micros_of(each["due"])) is not None and at <= now
     ]
     if due:
         parts.append(listed("Tests due", due))
     told = [
-        f"{each['text']} ({name_of(each['guideline'], lib)}, {each['strength']})"
+        f"{each['text']} ({name_of(each['guideline'], lib)})"
         for each in answer.get("actions") or ()
-        if each.get("text") and not each.get("if_known")
+        if each.get("text") and each["strength"] == "give" and not each.get("if_known")
     ]
     if told:
         parts.append(listed("Guidelines, side by side", list(dict.fromkeys(told))))

@@ -93,6 +93,17 @@ def of_patients(con: sa.Connection, names: Sequence[str], upto: int, received: i
     return pa.concat_tables(parts) if parts else READ.empty_table()
 
 
+def mark_of(con: sa.Connection, names: Sequence[str]) -> tuple[int, int]:
+    """How many rows of these patients are stored, and the number of the newest: the same while nothing is
+    added and nothing erased, for a stored row is never changed."""
+    number, newest_of = 0, 0
+    for part in chunks(names):
+        query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.max(facts.c.seq), 0))
+        row = con.execute(query.where(facts.c.patient_id.in_(part))).one()
+        number, newest_of = number + int(row[0]), max(newest_of, int(row[1]))
+    return number, newest_of
+
+
 def counts(con: sa.Connection) -> dict[str, int]:
     """How many facts are stored of each patient."""
     query = sa.select(facts.c.patient_id, sa.func.count()).group_by(facts.c.patient_id)

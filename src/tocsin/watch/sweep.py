@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.definitions.alert import alert_rules
@@ -37,6 +38,8 @@ STANDS = MINUTE
 SHARE, RUSH = 0.25, 0.1
 #: Answers kept for pages.
 KEPT = 256
+#: Whole charts kept for record systems that ask again.
+CHARTS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Sweep:
         self._changed: dict[str, None] = {}
         self._dirty: OrderedDict[str, None] = OrderedDict()
         self._kept: OrderedDict[str, tuple[int, int, dict[str, Any]]] = OrderedDict()
+        self._rows: OrderedDict[str, tuple[tuple[int, int], pa.Table]] = OrderedDict()
         self._lock = threading.Lock()
 
     def note(self, persons: Iterable[str], changes: Sequence[Change]) -> None:
@@ -74,7 +78,7 @@ class Sweep:
     def forget(self, who: str) -> None:
         """Drop a person."""
         with self._lock:
-            for held in (self.digests, self.versions, self._dirty, self._kept, self._changed):
+            for held in (self.digests, self.versions, self._dirty, self._kept, self._changed, self._rows):
                 held.pop(who, None)
 
     def run(self) -> None:
@@ -140,6 +144,22 @@ class Sweep:
                 while len(self._kept) > KEPT:
                     self._kept.popitem(last=False)
         return answer
+
+    def stored(self, who: str) -> pa.Table:
+        """Every stored row of a person, under every id; those read last time while no other is stored."""
+        names = self.service.people.names(who)
+        with self.service.store.reading() as con:
+            mark = ledger.mark_of(con, names)
+            kept = self._rows.get(who)
+            if kept and kept[0] == mark:
+                return kept[1]
+            rows = ledger.of_patients(con, names, ledger.newest(con))
+        with self._lock:
+            self._rows[who] = (mark, rows)
+            self._rows.move_to_end(who)
+            while len(self._rows) > CHARTS:
+                self._rows.popitem(last=False)
+        return rows
 
     def _next(self, most: int) -> list[str]:
         """Who is looked at next: changed ones, the worst first; then who was not looked at for longest."""
