@@ -24,6 +24,7 @@ from tocsin.watch import audit, keeping
 from tocsin.watch.fhir_in import Reading, entry
 from tocsin.watch.roles import Actor
 from tocsin.watch.schema import facts, fhir_resources
+from tocsin.watch.service import Settings
 from watched import HOUR, LIB, NOON, NURSE, HandClock, running
 
 Json = dict[str, Any]
@@ -612,3 +613,12 @@ def _sent(service, resources: list[Json]) -> None:
         for place, each in enumerate(resources, 1)
     ]
     Reading(service, NURSE).take(entries)
+
+
+def test_the_sites_own_codes_are_understood(tmp_path):
+    file = tmp_path / "codes.toml"
+    file.write_text('[systems]\n"http://hospital.example/vitals" = "ours"\n[codes]\n"ours|TMP" = "temperature"\n')
+    own = temperature() | {"code": {"coding": [{"system": "http://hospital.example/vitals", "code": "TMP"}]}}
+    with running(f"sqlite:///{tmp_path}/w.db", settings=Settings(demo=True, codes=file)) as service:
+        Reading(service, NURSE).take([entry(1, own)])
+        assert service.standing("p9")["astct-2019"].grade == 1

@@ -136,10 +136,10 @@ def watch_command(
         raise click.UsageError("--demo takes no HL7 v2: real patients would lie among simulated ones")
     with opened(db, demo, speed) as store:
         zone = None if timezone == "UTC" else timezone
-        settings = Settings(demo=demo, time_zone=zone, emergency_number=emergency_number)
+        settings = Settings(demo=demo, time_zone=zone, emergency_number=emergency_number, codes=codes)
         service = Service(store, lib=lib, scales=scales or SCALES, settings=settings)
         code = secrets.token_urlsafe(9) if demo else None
-        wards = interface(service, hl7, hl7_allow, hl7_time_zone or timezone, hl7_authority, codes)
+        wards = interface(service, hl7, hl7_allow, hl7_time_zone or timezone, hl7_authority)
         app = create_app(
             service, secure=listen.secure, demo_code=code, oidc=provider, hosts=listen.hosts, cds=trust,
             hl7=wards,
@@ -208,20 +208,18 @@ def check_kind(store: Store, demo: bool) -> None:
 
 
 def interface(
-    service: Service, where: str | None, allow: tuple[str, ...], zone: str, authority: str | None,
-    codes: Path | None,
-) -> Listener | None:  # fmt: skip
+    service: Service, where: str | None, allow: tuple[str, ...], zone: str, authority: str | None
+) -> Listener | None:
     """What listens for HL7 v2, where it was asked for; its port is taken already."""
     if where is None:
         if allow:
             raise click.UsageError("--hl7-allow needs --hl7 PORT")
         return None
-    from tocsin.sources.codes import Codes
     from tocsin.watch.hl7 import Address, Listener
     from tocsin.watch.hl7_door import Door
 
     address = Address.read(where, allow)
-    door = Door(service, codes=Codes(service.lib, codes), zone=zone, authority=authority)
+    door = Door(service, codes=service.codes, zone=zone, authority=authority)
     return Listener(door, address).open()
 
 

@@ -12,7 +12,6 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,9 +20,7 @@ import orjson
 import pyarrow as pa
 import sqlalchemy as sa
 
-from tocsin.definitions.load import Library
 from tocsin.definitions.schema import TocsinError
-from tocsin.sources.codes import MIMIC, Codes
 from tocsin.sources.resources import COLUMNS, HOLDS, Resources
 from tocsin.sources.tally import Tally
 from tocsin.watch import fhir_kept, intake, people
@@ -201,7 +198,7 @@ class Reading:
     ) -> intake.Intake:
         """The facts of resources as rows to store; problems and notes go to their entries."""
         tally = Tally()
-        reading = Resources(codes(self.service.lib), tally)
+        reading = Resources(self.service.codes, tally)
         for resource in [*names.values(), *(each.resource for each in entries if each.kind in NAMED)]:
             reading.take(resource, "", 0)
         rows: list[tuple[Any, ...]] = []
@@ -295,12 +292,6 @@ class Reading:
                 people.discharge_in(con, clock, self.actor, each.person)
         if about:
             people.changed(con)
-
-
-@lru_cache(maxsize=4)
-def codes(lib: Library) -> Codes:
-    """What codes mean, read once."""
-    return Codes(lib, MIMIC)
 
 
 def _is_row(row: tuple[Any, ...]) -> bool:

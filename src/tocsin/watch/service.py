@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from tocsin.definitions.load import Library, library
 from tocsin.facts import resolve, settle
 from tocsin.grading.batch import grade_table
 from tocsin.grading.intervals import empty
+from tocsin.sources.codes import MIMIC, Codes
 from tocsin.watch import approvals, intake, ledger, people, remembered
 from tocsin.watch.births import with_details
 from tocsin.watch.board import Board
@@ -47,7 +49,8 @@ PROBE = 2.0
 
 @dataclass(slots=True)
 class Settings:
-    """What may be set. `shadow` is found by the service: some definition in use is not approved.
+    """What may be set. `shadow` is found by the service: some definition in use is not approved. `codes` is
+    a file of the site's own codes, for the doors that are sent codes.
     `emergency_number` is whom patients at home call for an ambulance; none: they are told to call their
     local one."""
 
@@ -56,6 +59,7 @@ class Settings:
     machines: int = MACHINES
     shadow: bool = True
     emergency_number: str | None = None
+    codes: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,7 @@ class Service:
         self.lib = lib or library()
         self.scales = tuple(scales)
         self.settings = settings or Settings()
+        self.codes = Codes(self.lib, self.settings.codes, MIMIC)
         self.hub = Hub()
         self.people = people.People(store)
         self.memory = Memory(self.scales, self.lib, self.recall, machines=self.settings.machines)
