@@ -617,7 +617,8 @@ def _sent(service, resources: list[Json]) -> None:
 
 def test_the_sites_own_codes_are_understood(tmp_path):
     file = tmp_path / "codes.toml"
-    file.write_text('[systems]\n"http://hospital.example/vitals" = "ours"\n[codes]\n"ours|TMP" = "temperature"\n')
+    system = "[systems]\n'http://hospital.example/vitals' = 'ours'\n"
+    file.write_text(f"{system}[codes]\n'ours|TMP' = 'temperature'\n")
     own = temperature() | {"code": {"coding": [{"system": "http://hospital.example/vitals", "code": "TMP"}]}}
     with running(f"sqlite:///{tmp_path}/w.db", settings=Settings(demo=True, codes=file)) as service:
         Reading(service, NURSE).take([entry(1, own)])
