@@ -167,7 +167,7 @@ def test_only_nurse_and_physician_invite(home, role):
     client, ref = home.as_(role), home.ref()
     assert client.post(f"/patients/{ref}/home", json={}).status_code == 403
     assert client.get(f"/patients/{ref}/home").status_code == 403
-    assert client.post(f"/patients/{ref}/home/{"x"}/end").status_code == 403
+    assert client.post(f"/patients/{ref}/home/nobody/end").status_code == 403
 
 
 def test_a_token_bound_to_a_patient_invites_to_no_other(home):

@@ -468,7 +468,7 @@ def test_the_commands_copy_erase_and_check(kept, empty_url):
     looked = run("erase", "--db", empty_url, "--patient", "p1", "--by", "Officer", "--dry-run")
     assert looked.output.startswith("would go: 3 facts")
     done = run("erase", "--db", empty_url, "--patient", "p1", "--by", "Officer", "--yes")
-    assert (done.exit_code, done.output) == (0, "erased: 3 facts, 2 alerts, 1 tokens\n")
+    assert (done.exit_code, done.output) == (0, "erased: 3 facts, 2 alerts, 1 tokens, 0 home access\n")
     assert run("erase", "--db", empty_url, "--patient", "p1", "--by", "Officer", "--yes").exit_code == 1
     assert run("audit", "verify", "--db", empty_url).exit_code == 0
 
