@@ -123,13 +123,13 @@ def at_home(chromium: Any, ward: Ward) -> Iterator[Any]:
         context.close()
 
 
-def picture(page: Any, name: str, *, whole: bool = False) -> None:
+def picture(page: Any, name: str) -> None:
     """Keep a picture for the docs where that was asked for."""
     if PICTURES:
         page.evaluate("document.activeElement.blur()")
         page.wait_for_timeout(250)
         DOCS.mkdir(exist_ok=True)
-        page.screenshot(path=DOCS / f"{name}.png", full_page=whole)
+        page.screenshot(path=DOCS / f"{name}.png")
 
 
 def dosed(ward: Ward, hours: float = 30) -> list[dict[str, Any]]:
@@ -186,7 +186,6 @@ def test_a_fever_at_night_is_a_call_now(at_home, ward, size, scheme):
     assert box["y"] + box["height"] < size["height"] - 80
     assert "teclistamab yesterday" in home.page.locator("blockquote").inner_text()
     picture(home.page, f"home-call-now{dark}")
-    picture(home.page, f"home-call-now{dark}-whole", whole=True)
     names = {row["measure"] for row in told(ward, home)}
     assert names == {"temperature", "chills", "tiredness"}
     who = ward.service.people.of[home.patient].ref
@@ -350,7 +349,6 @@ def test_the_numbers_and_worse_are_on_every_page(at_home, ward):
             assert each.bounding_box()["height"] >= 44
     home.page.locator("nav.bar").get_by_text("I feel worse").click()
     picture(home.page, "home-worse")
-    picture(home.page, "home-worse-whole", whole=True)
 
 
 def test_a_number_nobody_knows_is_never_made_up(at_home, ward):

@@ -167,7 +167,7 @@ def test_only_nurse_and_physician_invite(home, role):
     client, ref = home.as_(role), home.ref()
     assert client.post(f"/patients/{ref}/home", json={}).status_code == 403
     assert client.get(f"/patients/{ref}/home").status_code == 403
-    assert client.post(f"/patients/{ref}/home/x/end").status_code == 403
+    assert client.post(f"/patients/{ref}/home/nobody/end").status_code == 403
 
 
 def test_a_token_bound_to_a_patient_invites_to_no_other(home):
@@ -261,6 +261,16 @@ def test_signing_a_phone_out_ends_its_access(home):
     client = phone(home)
     assert client.post("/home/leave", data={"csrf": token(client)}).status_code == 303
     assert client.get("/home").headers["location"] == "/home/closed"
+
+
+def test_a_phone_that_comes_in_anew_is_the_new_one_alone(home):
+    """A second link on the same phone opens its own page, and the access before it ends."""
+    client, made = phone(home, "p1"), invited(home, "p2")
+    before = client.get("/home/token").json()["access"]
+    assert client.post(made["path"], data={"code": made["code"]}).status_code == 303
+    assert client.get("/home/token").json()["access"] == made["id"] != before
+    listed = home.as_("nurse").get(f"/patients/{home.ref()}/home").json()["access"]
+    assert [row["state"] for row in listed] == ["ended"]
 
 
 def test_a_session_ends_after_thirty_days(home):

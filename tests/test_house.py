@@ -139,8 +139,8 @@ def test_nothing_opens_a_network_connection(path):
 def test_nothing_speaks_of_one_machine():
     """A path of somebody's machine means nothing to a stranger."""
     # the pages of a patient at home lie below /home, which is also where machines keep people's folders
-    pages = "about answer broken closed demo diary entry language leave nowhere offline open token worker"
-    ours = rf"home(?!/(?:{'|'.join([*pages.split(), 'worse'])})\b)"
+    pages = "about answer broken closed demo diary entry language leave nobody nowhere offline open token"
+    ours = rf"home(?!/(?:{'|'.join(pages.split())}|worker|worse)\b)"
     paths = re.compile(rf"(?<![\w.])/(?:work|{ours}|root|Users|mnt|srv)/\w|/tmp/\w")
     for path in TEXTS:
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):

@@ -107,7 +107,8 @@ def erase_command(db: str, patient: str, by: str, dry_run: bool, yes: bool) -> N
 
 
 def _said(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "the record alone"
+    told = [f"{count} {name.replace('_', ' ')}" for name, count in counts.items()]
+    return ", ".join(told) or "the record alone"
 
 
 @click.command("retain")

@@ -58,6 +58,8 @@ def enter(request: Request, secret: str, code: Annotated[str, Form()] = "") -> R
         return shown(request, None, "home-enter.html", status=429, wrong=words["enter"]["tired"], asks=True)
     with service.store.writing() as con:
         session = access.accept(con, service.clock, secret[:200], re.sub(r"\s", "", code)[:20])
+        if session is not None and (before := cookie(request)):
+            access.leave(con, service.clock, before)
     if session is None:
         return shown(request, None, "home-enter.html", status=401, wrong=words["enter"]["wrong"], asks=True)
     state.tries.back(counted)  # only wrong codes count: a ward invites many from one address
