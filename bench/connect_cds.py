@@ -23,6 +23,7 @@ from typing import Any
 
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
+
 from watch import TOCSIN, Served, token
 
 KEY = ECKey.generate_key("P-384", {"kid": "k"})
