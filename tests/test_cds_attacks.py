@@ -302,8 +302,9 @@ LEAF = (
     | st.text(max_size=12)
 )
 WORDS = st.sampled_from([
-    "resourceType", "entry", "resource", "link", "relation", "url", "next", "id", "subject", "reference", "code",
-    "coding", "system", "status", "effectiveDateTime", "valueQuantity", "value", "unit", "component", "birthDate",
+    "resourceType", "entry", "resource", "link", "relation", "url", "next", "id", "subject", "reference",
+    "code", "coding", "system", "status", "effectiveDateTime", "valueQuantity", "value", "unit", "component",
+    "birthDate",
     "deceasedDateTime", "Patient/ehr1", "Bundle", "Observation", "Patient", "Condition", "final", "contained",
     "MedicationAdministration", "Procedure", "medicationReference", "http://loinc.org", "8310-5",
     "2026-03-10T11:00:00Z",
