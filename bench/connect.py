@@ -1,7 +1,7 @@
 """How fast other systems are answered.
 
     python bench/connect.py fhir [--number 20000] [--bundle 500]   Observations a second, beside a peer
-    python bench/connect.py cds [--calls 200]                      cards for a patient of 14 days, at the client
+    python bench/connect.py cds [--calls 200]                   cards for a patient of 14 days
 
 Each starts the real program in its own process, on a store of its own.
 """

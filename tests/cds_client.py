@@ -34,7 +34,9 @@ def written(hours: float) -> str:
     return datetime.fromtimestamp((NOON + hours * HOUR) / 1e6, UTC).isoformat()
 
 
-def observation(measure: str, hours: float, value: float, patient: str = "ehr1", **more: Any) -> dict[str, Any]:
+def observation(
+    measure: str, hours: float, value: float, patient: str = "ehr1", **more: Any
+) -> dict[str, Any]:
     """A vital sign."""
     quantity = {"value": value, "code": UNITS[measure], "system": "http://unitsofmeasure.org"}
     return {
@@ -117,12 +119,17 @@ class Ehr:
 
     @staticmethod
     def token(
-        path: str = PATH, key: Any = CURVE, alg: str = "ES384", header: dict[str, Any] | None = None, **more: Any
+        path: str = PATH,
+        key: Any = CURVE,
+        alg: str = "ES384",
+        header: dict[str, Any] | None = None,
+        **more: Any,
     ) -> str:
         """A signed token for one request."""
         now = int(time.time())
         told = {
-            "iss": ISSUER, "aud": f"{BASE}{path}", "iat": now, "exp": now + 120, "jti": str(uuid.uuid4()), **more,
+            "iss": ISSUER, "aud": f"{BASE}{path}", "iat": now, "exp": now + 120, "jti": str(uuid.uuid4()),
+            **more,
         }  # fmt: skip
         claims = {name: value for name, value in told.items() if value is not None}
         head = {"alg": alg, "kid": key.kid, "typ": "JWT", **(header or {})}

@@ -35,6 +35,8 @@ DISCOVERY: dict[str, Any] = {
     },
 }  # fmt: skip
 
+REASON = {**CODING, "required": ["code", "system", "display"]}
+
 #: "CDS Service Response": nothing null and nothing empty but the array of cards.
 LINK = {
     "type": "object", "required": ["label", "url", "type"], "additionalProperties": False,
@@ -52,7 +54,7 @@ CARD = {
         "summary": {"type": "string", "minLength": 1, "maxLength": 139, "pattern": "^[^\\n]+$"},
         "detail": TEXT, "indicator": {"enum": ["info", "warning", "critical"]}, "source": SOURCE,
         "links": {"type": "array", "minItems": 1, "items": LINK},
-        "overrideReasons": {"type": "array", "minItems": 1, "items": {**CODING, "required": ["code", "system", "display"]}},
+        "overrideReasons": {"type": "array", "minItems": 1, "items": REASON},
     },
 }  # fmt: skip
 CARDS: dict[str, Any] = {

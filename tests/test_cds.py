@@ -48,7 +48,7 @@ def test_anybody_may_discover_the_services_also_from_a_browser(ward):
 
 
 def test_what_is_asked_for_keeps_to_the_searches_the_specification_recommends(ward):
-    """"Prefetch query restrictions": reads, searches by token and reference, `_count`, `_sort`."""
+    """ "Prefetch query restrictions": reads, searches by token and reference, `_count`, `_sort`."""
     for service in ward.web.get("/cds-services").json()["services"]:
         for template in service["prefetch"].values():
             kind, _, query = template.partition("?")
@@ -96,12 +96,11 @@ def test_what_is_sent_is_graded_and_not_stored(ward, name):
 @pytest.mark.parametrize("name", HOOKS)
 @pytest.mark.parametrize("sent", [(), ("patient", "medications"), ("vital-signs",), tuple(ill())])
 def test_what_was_not_sent_is_fetched_and_the_answer_is_the_same(tmp_path, name, sent):
-    whole = ill()
-    with fhir(whole) as server:
-        with desk(f"sqlite:///{tmp_path}/w.db", tmp_path, fhir_servers=[server.base]) as ward:
-            prefetch = {key: whole[key] for key in sent}
-            fetched = right(ward.post(hook(name, prefetch=prefetch or None, **granted(server.base))))["cards"]
-            given_all = right(ward.post(hook(name, prefetch=whole)))["cards"]
+    whole, url = ill(), f"sqlite:///{tmp_path}/w.db"
+    with fhir(whole) as server, desk(url, tmp_path, fhir_servers=[server.base]) as ward:
+        prefetch = {key: whole[key] for key in sent}
+        fetched = right(ward.post(hook(name, prefetch=prefetch or None, **granted(server.base))))["cards"]
+        given_all = right(ward.post(hook(name, prefetch=whole)))["cards"]
     assert [(each["summary"], each["detail"]) for each in fetched] == [
         (each["summary"], each["detail"]) for each in given_all
     ]
@@ -159,8 +158,13 @@ def test_a_server_that_fails_is_as_one_that_was_not_asked(tmp_path):
 
 def test_stored_facts_and_those_sent_are_graded_together(store_url, tmp_path):
     with desk(store_url, tmp_path) as ward:
-        rows = [fever("p9", -3), {**fever("p9", -40), "measure": "axicabtagene-ciloleucel", "unit": None, "value": None}]
-        ward.built.as_("device").post("/facts", json=[{k: v for k, v in row.items() if v is not None} for row in rows])
+        rows = [
+            fever("p9", -3),
+            {**fever("p9", -40), "measure": "axicabtagene-ciloleucel", "unit": None, "value": None},
+        ]
+        ward.built.as_("device").post(
+            "/facts", json=[{k: v for k, v in row.items() if v is not None} for row in rows]
+        )
         (alone,) = [each for each in ward.cards(hook(patient="p9")) if "CRS" in each["summary"]]
         assert "grade 1" in alone["summary"]
         low = [observation("systolic-bp", hours, 80, "p9") for hours in (-2, -1.9)]
@@ -170,7 +174,11 @@ def test_stored_facts_and_those_sent_are_graded_together(store_url, tmp_path):
         assert "charted in Tocsin" in both["detail"]
         page = [each for each in both["links"] if each["type"] == "absolute"]
         assert page == [
-            {"label": "Open in Tocsin", "url": f"https://tocsin.example/patient/{ward.built.ref('p9')}", "type": "absolute"}
+            {
+                "label": "Open in Tocsin",
+                "url": f"https://tocsin.example/patient/{ward.built.ref('p9')}",
+                "type": "absolute",
+            }
         ]
         # nothing of what was sent stays
         (again,) = [each for each in ward.cards(hook(patient="p9")) if "CRS" in each["summary"]]
@@ -262,7 +270,16 @@ def test_how_urgent_a_card_is_follows_the_grade_and_what_is_not_ruled_out(ward):
     fine = observation("systolic-bp", -2, 118), observation("spo2", -2, 97)
     assert indicator(hot, *fine) == "info"
     assert indicator(hot) == "warning"
-    rate = {"dosage": {"rateQuantity": {"value": 0.1, "unit": "ug/kg/min", "system": "http://unitsofmeasure.org", "code": "ug/kg/min"}}}
+    rate = {
+        "dosage": {
+            "rateQuantity": {
+                "value": 0.1,
+                "unit": "ug/kg/min",
+                "system": "http://unitsofmeasure.org",
+                "code": "ug/kg/min",
+            }
+        }
+    }
     running = given("norepinephrine", -1, **rate) | {"status": "in-progress", "effectivePeriod": None}
     assert indicator(hot, *fine, drugs=[running]) == "critical"
 
@@ -306,7 +323,10 @@ def entry(card, **more):
 def test_what_became_of_cards_is_kept_and_listed_for_the_evaluator(store_url, tmp_path):
     with desk(store_url, tmp_path) as ward:
         (card, *_) = ward.cards(hook(patient="p1"))
-        reason = {"reason": {"code": "c", "system": "https://ehr.example/reasons"}, "userComment": "Known; Dr. Ö <b>"}
+        reason = {
+            "reason": {"code": "c", "system": "https://ehr.example/reasons"},
+            "userComment": "Known; Dr. Ö <b>",
+        }
         told = [
             entry(card["uuid"], overrideReason=reason),
             {**entry(card["uuid"]), "outcome": "accepted", "acceptedSuggestions": [{"id": "s1"}]},
@@ -350,7 +370,9 @@ def test_feedback_that_cannot_be_kept_is_said_entry_by_entry_and_costs_the_other
 def test_a_comment_of_any_length_that_is_taken_is_kept_whole(ward):
     (card, *_) = ward.cards(hook(patient="p1"))
     comment = "ä" * 10_000
-    ward.post({"feedback": [entry(card["uuid"], overrideReason={"userComment": comment})]}, f"{PATH}/feedback")
+    ward.post(
+        {"feedback": [entry(card["uuid"], overrideReason={"userComment": comment})]}, f"{PATH}/feedback"
+    )
     (row,) = ward.built.as_("evaluator").get("/cds-feedback").json()["feedback"]
     assert row["comment"] == comment
 

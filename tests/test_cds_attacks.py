@@ -45,7 +45,10 @@ def elsewhere(base):
 
 def test_only_the_listed_server_is_asked_and_only_as_it_is_listed(tmp_path):
     whole = ill()
-    with fhir(whole) as server, desk(f"sqlite:///{tmp_path}/w.db", tmp_path, fhir_servers=[server.base]) as web:
+    with (
+        fhir(whole) as server,
+        desk(f"sqlite:///{tmp_path}/w.db", tmp_path, fhir_servers=[server.base]) as web,
+    ):
         for place in elsewhere(server.base):
             answer = web.post(hook(**granted(place)))
             assert answer.status_code in (400, 412), place
@@ -55,7 +58,10 @@ def test_only_the_listed_server_is_asked_and_only_as_it_is_listed(tmp_path):
 
 
 def test_without_a_token_to_fetch_with_nothing_is_fetched(tmp_path):
-    with fhir(ill()) as server, desk(f"sqlite:///{tmp_path}/w.db", tmp_path, fhir_servers=[server.base]) as web:
+    with (
+        fhir(ill()) as server,
+        desk(f"sqlite:///{tmp_path}/w.db", tmp_path, fhir_servers=[server.base]) as web,
+    ):
         assert web.post(hook(fhirServer=server.base)).status_code == 412
         for token in ("a\r\nx: y", "", "ä", "a b", 5, None, "x" * 9_001):
             told = granted(server.base)
@@ -89,9 +95,14 @@ def test_a_further_page_or_a_redirect_elsewhere_is_not_followed(tmp_path):
 
 
 def test_pages_without_end_come_to_an_end(tmp_path):
-    with fhir(ill()) as server, desk(f"sqlite:///{tmp_path}/w.db", tmp_path, fhir_servers=[server.base]) as web:
+    with (
+        fhir(ill()) as server,
+        desk(f"sqlite:///{tmp_path}/w.db", tmp_path, fhir_servers=[server.base]) as web,
+    ):
         server.held["page"] = bundle(following=f"{server.base}/Observation?page=2")
-        server.held["vital-signs"]["link"] = [{"relation": "next", "url": f"{server.base}/Observation?page=2"}]
+        server.held["vital-signs"]["link"] = [
+            {"relation": "next", "url": f"{server.base}/Observation?page=2"}
+        ]
         (card, *_) = web.cards(hook(**granted(server.base)))
         assert "Only the newest came of: vital signs" in card["detail"]
         assert len([each for each in server.asked if "page=2" in each]) < 20
@@ -118,7 +129,10 @@ def test_a_server_that_drips_or_floods_costs_a_bounded_time(tmp_path, monkeypatc
         finally:
             handler.close_connection = True
 
-    with fhir(ill()) as server, desk(f"sqlite:///{tmp_path}/w.db", tmp_path, fhir_servers=[server.base]) as web:
+    with (
+        fhir(ill()) as server,
+        desk(f"sqlite:///{tmp_path}/w.db", tmp_path, fhir_servers=[server.base]) as web,
+    ):
         server.wrong |= {"laboratory": drip, "devices": flood}
         began = time.monotonic()
         (card, *_) = web.cards(hook(**granted(server.base)))
@@ -126,7 +140,9 @@ def test_a_server_that_drips_or_floods_costs_a_bounded_time(tmp_path, monkeypatc
         assert "Not sent: laboratory results, devices" in card["detail"]
 
 
-@pytest.mark.parametrize("place", ["127.0.0.1", "169.254.169.254", "::1", "fe80::1", "0.0.0.0", "::ffff:127.0.0.1"])
+@pytest.mark.parametrize(
+    "place", ["127.0.0.1", "169.254.169.254", "::1", "fe80::1", "0.0.0.0", "::ffff:127.0.0.1"]
+)
 def test_a_name_that_means_this_machine_or_no_host_is_not_connected_to(monkeypatch, place):
     """A listed name whose owner points it inwards (DNS rebinding) reaches nothing."""
     family = socket.AF_INET6 if ":" in place else socket.AF_INET
@@ -161,9 +177,12 @@ def test_an_answer_that_is_packed_breaks_off_or_is_too_large_is_no_answer():
 # --- markup -----------------------------------------------------------------------------------------------
 
 EVIL = [
-    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "[x](javascript:alert(1))", "![x](https://e.example/p)",
-    "https://evil.example/phish", "www.evil.example", "a@evil.example", "`<b>`", "# grade 0", "\n\n# fine", "|a|b|\n|-|-|",
-    "&lt;script&gt;", "<javascript:alert(1)>", "**fine**", "~~grade~~", "1. x", "- x", "> x", "\\<script>", "$x$", "{{x}}",
+    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "[x](javascript:alert(1))",
+    "![x](https://e.example/p)",
+    "https://evil.example/phish", "www.evil.example", "a@evil.example", "`<b>`", "# grade 0", "\n\n# fine",
+    "|a|b|\n|-|-|",
+    "&lt;script&gt;", "<javascript:alert(1)>", "**fine**", "~~grade~~", "1. x", "- x", "> x", "\\<script>",
+    "$x$", "{{x}}",
     "\u202egrade 0", "</detail><svg/onload=alert(1)>", "[^1]: x", "<!--", "]]>", "::: warning",
 ]  # fmt: skip
 
@@ -180,7 +199,11 @@ def test_a_text_shows_as_it_is_and_never_as_markup(text):
 
 @given(st.text(max_size=60))
 def test_no_text_at_all_becomes_markup(text):
-    html = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(f"- x{escaped(text)}")
+    html = (
+        MarkdownIt("commonmark", {"html": True})
+        .enable(["table", "strikethrough"])
+        .render(f"- x{escaped(text)}")
+    )
     assert html.count("<") == 4
 
 
@@ -227,7 +250,8 @@ def test_a_body_beyond_all_measure_is_refused_and_a_large_one_of_nobody_unread(w
 def nested(depth):
     """A Bundle in a Bundle in a Bundle ..."""
     text = '{"resourceType":"Bundle","entry":[{"resource":' * depth + "{}" + "}]}" * depth
-    return f'{{"hook":"patient-view","hookInstance":"1","context":{{"userId":"Practitioner/1","patientId":"ehr1"}},"prefetch":{{"vital-signs":{text},"medications":null}}}}'
+    head = '"hook":"patient-view","hookInstance":"1","context":{"userId":"Practitioner/1","patientId":"ehr1"}'
+    return f'{{{head},"prefetch":{{"vital-signs":{text},"medications":null}}}}'
 
 
 @pytest.mark.parametrize("depth", [10, 100, 200, 300, 5_000])
@@ -241,7 +265,8 @@ def test_deep_nesting_is_a_refusal_or_nothing_to_say(ward, depth):
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"{", b"null", b"[]", b"5", b'"x"', b"\xff\xfe", b'{"hook": "\xed\xa0\x80"}', b"{}", b'{"hook": null}',
+        b"", b"{", b"null", b"[]", b"5", b'"x"', b"\xff\xfe", b'{"hook": "\xed\xa0\x80"}', b"{}",
+        b'{"hook": null}',
         b'{"hook": "order-sign"}', json.dumps(hook("order-select")).encode(),
         json.dumps({**hook(), "context": None}).encode(), json.dumps({**hook(), "context": {}}).encode(),
         json.dumps({**hook(), "hookInstance": 5}).encode(), json.dumps({**hook(), "prefetch": []}).encode(),
@@ -269,15 +294,26 @@ def test_a_reading_from_the_future_or_that_cannot_be_read_is_counted_and_leaves_
     assert "Could not be read: " in card["detail"]
 
 
-LEAF = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=12)
-WORDS = st.sampled_from(
-    "resourceType entry resource link relation url next id subject reference code coding system status effectiveDateTime "
-    "valueQuantity value unit component birthDate deceasedDateTime Patient/ehr1 Bundle Observation Patient Condition final "
-    "MedicationAdministration Procedure medicationReference contained http://loinc.org 8310-5 2026-03-10T11:00:00Z".split()
-)  # fmt: skip
+LEAF = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=12)
+)
+WORDS = st.sampled_from([
+    "resourceType", "entry", "resource", "link", "relation", "url", "next", "id", "subject", "reference",
+    "code", "coding", "system", "status", "effectiveDateTime", "valueQuantity", "value", "unit", "component",
+    "birthDate",
+    "deceasedDateTime", "Patient/ehr1", "Bundle", "Observation", "Patient", "Condition", "final", "contained",
+    "MedicationAdministration", "Procedure", "medicationReference", "http://loinc.org", "8310-5",
+    "2026-03-10T11:00:00Z",
+])  # fmt: skip
 ANYTHING = st.recursive(
     LEAF | WORDS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS | st.text(max_size=6), inner, max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(WORDS | st.text(max_size=6), inner, max_size=5)
+    ),
     max_leaves=25,
 )
 
@@ -286,7 +322,13 @@ def changed(tree, steps, leaf):
     """A request with one thing in it put to something else."""
     place = tree
     for step in steps:
-        keys = list(place) if isinstance(place, dict) else list(range(len(place))) if isinstance(place, list) else []
+        keys = (
+            list(place)
+            if isinstance(place, dict)
+            else list(range(len(place)))
+            if isinstance(place, list)
+            else []
+        )
         if not keys:
             break
         key = keys[step % len(keys)]
@@ -302,7 +344,9 @@ WHOLE = json.dumps(hook(prefetch=ill() | {
         drug("axicabtagene-ciloleucel", -48),
         drug("tocilizumab", -1, dosage={"dose": {"value": 560, "unit": "mg"}}),
     ),
-    "bedside": bundle(observation("systolic-bp", -1, 80, component=[{"code": {"text": "x"}}], issued=written(-1))),
+    "bedside": bundle(
+        observation("systolic-bp", -1, 80, component=[{"code": {"text": "x"}}], issued=written(-1))
+    ),
 }))  # fmt: skip
 SETTINGS = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 

@@ -66,7 +66,7 @@ def dialled(_context: click.Context, _option: click.Parameter, value: str | None
 )
 @click.option(
     "--clients", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Which record systems may ask for cards (CDS Hooks).",
+    help="Record systems that may ask for cards (CDS Hooks) or tokens (SMART).",
 )  # fmt: skip
 @click.option(
     "--scale", "scales", multiple=True, metavar="ID", help="Scales to watch. [default: ASTCT CRS, ICANS]"

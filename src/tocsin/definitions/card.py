@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 FILE = "ehr-cards"
 WORDS = (
-    "grade_at_least", "warning_at_least", "critical_at_least", "gap_scales", "gap_at_least", "gap_unless_flags",
-    "reading",
+    "grade_at_least", "warning_at_least", "critical_at_least", "gap_scales", "gap_at_least",
+    "gap_unless_flags", "reading",
 )  # fmt: skip
 INFO, WARNING, CRITICAL = "info", "warning", "critical"
 
