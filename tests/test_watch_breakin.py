@@ -34,11 +34,15 @@ DOORS = {
     "POST /alerts/{number}/acknowledge": "NP", "POST /alerts/{number}/dismiss": "NP",
     "POST /alerts/{number}/snooze": "NP", "POST /patients/{ref}/merge": "PA",
     "POST /patients/{ref}/unmerge": "PA", "POST /patients/{ref}/discharge": "NPA",
+    "GET /cds-feedback": "E",
 }  # fmt: skip
 OPEN = {
     "GET /health", "GET /openapi.json", "GET /sign-in", "POST /sign-in", "POST /sign-out", "GET /first-run",
-    "POST /first-run", "GET /demo", "GET /sheet.css",
+    "POST /first-run", "GET /demo", "GET /sheet.css", "GET /cds-services", "OPTIONS /cds-services",
+    "OPTIONS /cds-services/{name}", "OPTIONS /cds-services/{name}/feedback",
 }  # fmt: skip
+#: Doors of record systems alone, which sign every request (test_cds_trust): nothing of ours opens them.
+SIGNED = {"POST /cds-services/{name}", "POST /cds-services/{name}/feedback"}
 BODIES = {
     "POST /alerts/{number}/dismiss": {"reason": "x"}, "PUT /patients": {"patient_id": "p1"},
     "POST /alerts/{number}/snooze": {"until": "2026-03-10T14:00Z"},
@@ -102,7 +106,14 @@ def asked(client, door, ref, **more):
 
 
 def test_every_door_is_in_the_table(built):
-    assert routes(built.app) == PAGES.keys() | DOORS.keys() | OPEN
+    assert routes(built.app) == PAGES.keys() | DOORS.keys() | OPEN | SIGNED
+
+
+@pytest.mark.parametrize("door", sorted(SIGNED))
+def test_no_role_of_ours_opens_a_door_of_record_systems(built, signed_in, door):
+    for role in INITIAL.values():
+        assert asked(built.as_(role), door, "", json={}).status_code == 401
+        assert asked(signed_in[role][0], door, "", json={}).status_code == 401
 
 
 @pytest.mark.parametrize("door", sorted(PAGES))

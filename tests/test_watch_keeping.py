@@ -107,7 +107,7 @@ def empty_url(request, tmp_path):
 
 def test_every_table_is_carried_or_left_on_purpose():
     assert set(keeping.TABLES) == set(metadata.tables)
-    assert keeping.LEFT == ("sessions", "invitations")
+    assert keeping.LEFT == ("sessions", "invitations", "cds_seen")
 
 
 def test_a_backup_comes_back_the_same_on_either_database(kept, empty_url):
@@ -303,7 +303,7 @@ def test_a_backup_of_another_version_is_not_guessed_at(kept, tmp_path):
 def test_an_erased_person_is_gone_under_every_id_and_others_stay(kept):
     store, _ = kept
     counts = keeping.erase(store, OFFICER, "p1x")  # either id of the person
-    assert counts == {"facts": 3, "alerts": 2, "tokens": 1}
+    assert counts == {"facts": 3, "alerts": 2, "tokens": 1, "cds_feedback": 0, "cds_cards": 0}
     for table in (facts, alerts, tokens, patients):
         assert count(store, table, table.c.patient_id.in_(["p1", "p1x"])) == 0
     assert count(store, settings, settings.c.name.startswith("asked:")) == 0
@@ -464,11 +464,11 @@ def test_the_commands_copy_erase_and_check(kept, empty_url):
     assert run("audit", "verify", "--db", empty_url).exit_code == 0
     asked = run("erase", "--db", empty_url, "--patient", "p1", "--by", "Officer", input="n\n")
     assert asked.exit_code == 1
-    assert "3 facts, 2 alerts, 1 tokens of this person go" in asked.output
+    assert "3 facts, 2 alerts, 1 tokens, 0 feedback, 0 cards of this person go" in asked.output
     looked = run("erase", "--db", empty_url, "--patient", "p1", "--by", "Officer", "--dry-run")
     assert looked.output.startswith("would go: 3 facts")
     done = run("erase", "--db", empty_url, "--patient", "p1", "--by", "Officer", "--yes")
-    assert (done.exit_code, done.output) == (0, "erased: 3 facts, 2 alerts, 1 tokens\n")
+    assert (done.exit_code, done.output) == (0, "erased: 3 facts, 2 alerts, 1 tokens, 0 feedback, 0 cards\n")
     assert run("erase", "--db", empty_url, "--patient", "p1", "--by", "Officer", "--yes").exit_code == 1
     assert run("audit", "verify", "--db", empty_url).exit_code == 0
 

@@ -107,7 +107,7 @@ def erase_command(db: str, patient: str, by: str, dry_run: bool, yes: bool) -> N
 
 
 def _said(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
+    return ", ".join(f"{count} {name.removeprefix('cds_')}" for name, count in counts.items())
 
 
 @click.command("retain")
