@@ -37,11 +37,16 @@ DOORS = {
     "POST /alerts/{number}/snooze": "NP", "POST /patients/{ref}/merge": "PA",
     "POST /patients/{ref}/unmerge": "PA", "POST /patients/{ref}/discharge": "NPA",
     "POST /patients/{ref}/home": "NP", "GET /patients/{ref}/home": "NP",
-    "POST /patients/{ref}/home/{number}/end": "NP",
+    "POST /patients/{ref}/home/{number}/end": "NP", "GET /cds-feedback": "E",
+    "POST /fhir": "DNP", "POST /fhir/": "DNP", "POST /fhir/{kind}": "DNP", "PUT /fhir/{kind}/{id}": "DNP",
+    "POST /fhir/{kind}/_search": "NPE", "GET /fhir/{kind}": "NPE", "GET /fhir/{kind}/{id}": "NPE",
+    "GET /fhir/{kind}/{id}/_history/{number}": "NPE",
 }  # fmt: skip
 OPEN = {
     "GET /health", "GET /openapi.json", "GET /sign-in", "POST /sign-in", "POST /sign-out", "GET /first-run",
-    "POST /first-run", "GET /demo", "GET /sheet.css",
+    "POST /first-run", "GET /demo", "GET /sheet.css", "GET /cds-services", "OPTIONS /cds-services",
+    "OPTIONS /cds-services/{name}", "OPTIONS /cds-services/{name}/feedback", "GET /fhir/metadata",
+    "GET /fhir/.well-known/smart-configuration", "POST /fhir/auth/token",
 }  # fmt: skip
 #: The page at home, which has sessions of its own; `tests/test_home_doors.py` tries every one.
 HOME = {
@@ -50,6 +55,8 @@ HOME = {
     "GET /home/answer", "GET /home/diary", "GET /home/about", "GET /home/offline", "GET /home/token",
     "GET /home/worker.js",
 }  # fmt: skip
+#: Doors of record systems alone, which sign every request (test_cds_trust): nothing of ours opens them.
+SIGNED = {"POST /cds-services/{name}", "POST /cds-services/{name}/feedback"}
 BODIES = {
     "POST /alerts/{number}/dismiss": {"reason": "x"}, "PUT /patients": {"patient_id": "p1"},
     "POST /alerts/{number}/snooze": {"until": "2026-03-10T14:00Z"},
@@ -113,7 +120,14 @@ def asked(client, door, ref, **more):
 
 
 def test_every_door_is_in_the_table(built):
-    assert routes(built.app) == PAGES.keys() | DOORS.keys() | OPEN | HOME
+    assert routes(built.app) == PAGES.keys() | DOORS.keys() | OPEN | HOME | SIGNED
+
+
+@pytest.mark.parametrize("door", sorted(SIGNED))
+def test_no_role_of_ours_opens_a_door_of_record_systems(built, signed_in, door):
+    for role in INITIAL.values():
+        assert asked(built.as_(role), door, "", json={}).status_code == 401
+        assert asked(signed_in[role][0], door, "", json={}).status_code == 401
 
 
 @pytest.mark.parametrize("door", sorted(PAGES))

@@ -107,7 +107,7 @@ def erase_command(db: str, patient: str, by: str, dry_run: bool, yes: bool) -> N
 
 
 def _said(counts: Mapping[str, int]) -> str:
-    told = [f"{count} {name.replace('_', ' ')}" for name, count in counts.items()]
+    told = [f"{count} {name.removeprefix('cds_').replace('_', ' ')}" for name, count in counts.items()]
     return ", ".join(told) or "the record alone"
 
 
