@@ -13,7 +13,6 @@ from tocsin.definitions.card import card_rules
 from tocsin.definitions.load import Library
 from tocsin.facts import resolve, settle
 from tocsin.guidance.answer import advise
-from tocsin.sources.codes import Codes
 from tocsin.watch import cds_cards, cds_facts, cds_feedback
 from tocsin.watch.cds_facts import NEEDED, Chart, LackingError
 from tocsin.watch.cds_requests import Hook
@@ -22,12 +21,6 @@ from tocsin.watch.clock import moment_of
 from tocsin.watch.pages_advice import concealed
 from tocsin.watch.people import Patient
 from tocsin.watch.roles import Actor
-
-
-@lru_cache(maxsize=8)
-def codes_of(lib: Library) -> Codes:
-    """The codes that resources are read by; read once, as they stand with the definitions."""
-    return cds_facts.codes_of(lib)
 
 
 @lru_cache(maxsize=8)
@@ -46,7 +39,7 @@ def answer(service: Any, client: Client, docs: str, hook: Hook, name: str) -> li
         return []
     lib, now = service.lib, service.clock.now()
     chart = cds_facts.chart(
-        hook, templates_of(lib, service.scales), client.fhir_servers, lib, now, codes_of(lib)
+        hook, templates_of(lib, service.scales), client.fhir_servers, lib, now, service.codes
     )
     who = _known(service, client.patient_prefix + hook.patient)
     if who is None and (lacking := [key for key in NEEDED if key in chart.lacking]):

@@ -22,7 +22,7 @@ from tocsin.definitions.schema import TocsinError
 from tocsin.facts import read_rows, together
 from tocsin.facts.columns import READ
 from tocsin.grading.compile import compiled
-from tocsin.sources.codes import MIMIC, Codes
+from tocsin.sources.codes import Codes
 from tocsin.sources.fhir import entries
 from tocsin.sources.resources import COLUMNS, Resources
 from tocsin.sources.tally import Tally
@@ -325,8 +325,3 @@ def _whose(resource: Mapping[str, Any]) -> str | None:
     kind, _, name = told.rpartition("/")
     # an id is one only beside its type: Device/7 is not Patient/7
     return name if kind.rpartition("/")[2] in ("", "Patient") else told
-
-
-def codes_of(lib: Library) -> Codes:
-    """The codes that resources are read by, as for files."""
-    return Codes(lib, None, MIMIC)
