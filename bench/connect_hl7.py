@@ -1,4 +1,4 @@
-"""HL7 v2 results taken a second, durable and graded, over several connections that each wait for the answer."""
+"""HL7 v2 results taken a second, durable and graded, over connections that each wait for an answer."""
 
 from __future__ import annotations
 
