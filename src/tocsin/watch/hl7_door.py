@@ -12,6 +12,7 @@ from tocsin.definitions.schema import Measure
 from tocsin.facts import meaning
 from tocsin.sources.codes import Codes
 from tocsin.watch import hl7_versions, intake, ledger
+from tocsin.watch.gathered import Gathered
 from tocsin.watch.hl7_answers import Trouble, answer, wanted
 from tocsin.watch.hl7_messages import Head, MessageError, head_of, read
 from tocsin.watch.hl7_patients import EVENTS, Patients
@@ -53,6 +54,7 @@ class Door:
         self.service = service
         self.results = Reader(codes or Codes(service.lib), zone, authority)
         self.patients = Patients(service, zone, authority)
+        self.gathered = Gathered(service.lib, service.clock.now)
         self._locks = [threading.Lock() for _ in range(LOCKS)]
 
     def take(self, data: bytes, peer: str) -> bytes | None:
@@ -107,7 +109,7 @@ class Door:
                         found.left["older than what is stored"] += 1
                     sent += rows
                     places += [place] * len(rows)
-            receipt = self.service.ingest(sent, actor) if sent else None
+            receipt = self.service.keep(self.gathered.read(sent), actor) if sent else None
         told = {each.sequence for each in found.troubles}
         troubles = list(found.troubles)
         for refused, severity in ((receipt.rejected, "E"), (receipt.kept, "W")) if receipt else ():

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
-
-import sqlalchemy as sa
+from datetime import date
+from typing import TYPE_CHECKING
 
 from tocsin.watch import people
 from tocsin.watch.hl7_answers import Trouble
 from tocsin.watch.hl7_messages import Message, MessageError, Segment
-from tocsin.watch.hl7_times import instant
 from tocsin.watch.roles import Actor, may
-from tocsin.watch.schema import facts
 
 if TYPE_CHECKING:
     from tocsin.watch.service import Service
@@ -101,46 +97,6 @@ def day(text: str) -> str | None:
         return None
 
 
-def told(con: sa.Connection, who: str, what: str, value: str, moment: datetime) -> dict[str, Any] | None:
-    """The fact of a date of birth or a sex, where it is not what is stored already; one that was wrong is
-    replaced where it stood."""
-    name = f"hl7|{what}|"
-    query = (
-        sa.select(facts.c.source, facts.c.time)
-        .where(facts.c.patient_id == who, facts.c.source.startswith(name, autoescape=True))
-        .order_by(facts.c.seq)
-    )
-    before = con.execute(query).all()
-    if before and before[-1].source.split("|")[2] == value:
-        return None
-    if before:
-        moment = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=before[-1].time)
-    row: dict[str, Any] = {
-        "patient_id": who, "time": moment.isoformat(), "source": f"{name}{value}|{len(before) + 1}",
-        "replaces": before[-1].source if before else None,
-    }  # fmt: skip
-    if what == "sex":
-        return {**row, "measure": "sex", "text": value}
-    years = age(date.fromisoformat(value), moment.date())
-    return None if years is None else {**row, "measure": "age", "value": years, "unit": "a"}
-
-
-def age(born: date, seen: date) -> float | None:
-    """Years, whole on a birthday, so that limits of age fall where they should; None before birth.
-
-    >>> age(date(2000, 2, 29), date(2018, 2, 28)) < 18, age(date(2000, 6, 1), date(2018, 6, 1))
-    (True, 18.0)
-    """
-    if seen < born:
-        return None
-    years = seen.year - born.year - ((seen.month, seen.day) < (born.month, born.day))
-    try:
-        last = born.replace(year=born.year + years)
-    except ValueError:  # born on a 29 February
-        last = date(born.year + years, 2, 28)
-    return years + (seen - last).days / 365.25
-
-
 class Patients:
     """Does what ADT messages say, through the service."""
 
@@ -186,7 +142,6 @@ class Patients:
         who = self.who(message)
         said = details(message, who)
         self.service.set_patient(actor, who, **said)
-        self._charted(actor, who, said, message)
         return []
 
     def update(self, actor: Actor, message: Message) -> list[Trouble]:
@@ -194,23 +149,7 @@ class Patients:
         who = self.who(message)
         said = details(message, who)
         self.service.mend_patient(actor, who, said)
-        self._charted(actor, who, said, message)
         return []
-
-    def _charted(self, actor: Actor, who: str, said: dict[str, str | None], message: Message) -> None:
-        """Age and sex as facts, which limits rest on: once, and again where they are mended."""
-        at = next((each.text(2) for each in message.segments() if each.name == "EVN"), "")
-        moment = instant(at, self.zone) or instant(message.head.first(7), self.zone)
-        if moment is None:
-            return
-        with self.service.store.reading() as con:
-            rows = [
-                row
-                for what, value in (("born", said.get("birth_date")), ("sex", said.get("sex")))
-                if value and (row := told(con, who, what, value, moment)) is not None
-            ]
-        if rows:
-            self.service.ingest(rows, actor)
 
     def leave(self, actor: Actor, message: Message) -> list[Trouble]:
         """A03, A11: gone home, or never admitted; facts stay."""

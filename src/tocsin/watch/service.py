@@ -168,6 +168,10 @@ class Service:
         """Take facts as `intake` reads bodies."""
         taken = intake.read(batches, lib=self.lib, now=self.clock.now())
         taken.refused = sorted([*map(dict, refused), *taken.refused], key=lambda each: each["row"] or 0)
+        return self.keep(taken, actor)
+
+    def keep(self, taken: intake.Intake, actor: Actor) -> Receipt:
+        """Store what was read, but for what its sender may not say."""
         self.hold_to(taken, actor)
         if not taken.rows and not taken.refused:
             return Receipt(0, 0)
