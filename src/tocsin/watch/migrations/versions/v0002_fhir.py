@@ -21,7 +21,7 @@ def upgrade() -> None:
         sa.Column("digest", sa.String(length=32), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_fhir_resources")),
-        sa.UniqueConstraint("kind", "id", "version", name=op.f("uq_fhir_resources_kind")),
+        sa.UniqueConstraint("kind", "id", "version", name=op.f("uq_fhir_resources_kind_id_version")),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_fhir_resources_patient", "fhir_resources", ["patient_id", "kind"])
