@@ -15,12 +15,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from watch import ROUND, Served, percentiles, token
-
-LOINC = {
-    "temperature": "8310-5", "systolic-bp": "8480-6", "heart-rate": "8867-4", "spo2": "2708-6",
-    "respiratory-rate": "9279-1",
-}  # fmt: skip
+from watch import LOINC, ROUND, Served, percentiles, token
 
 
 def observations(number: int, patients: int = 100) -> list[dict[str, Any]]:

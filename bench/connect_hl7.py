@@ -12,12 +12,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 
-from watch import ROUND, TICKS, TOCSIN, percentiles
-
-LOINC = {
-    "temperature": "8310-5", "systolic-bp": "8480-6", "heart-rate": "8867-4", "spo2": "2708-6",
-    "respiratory-rate": "9279-1",
-}  # fmt: skip
+from watch import LOINC, ROUND, TOCSIN, cpu_of, percentiles
 
 
 def message(sender: int, number: int, start: datetime) -> bytes:
@@ -67,9 +62,9 @@ def main(words: list[str]) -> None:
         for thread in threads:
             thread.start()
         time.sleep(3)  # everybody is known then
-        before, cpu, began = len(took), used(served.pid), time.monotonic()
+        before, cpu, began = len(took), cpu_of(served.pid), time.monotonic()
         time.sleep(asked.seconds)
-        messages, wall, spent = len(took) - before, time.monotonic() - began, used(served.pid) - cpu
+        messages, wall, spent = len(took) - before, time.monotonic() - began, cpu_of(served.pid) - cpu
         stop.set()
         for thread in threads:
             thread.join()
@@ -79,10 +74,3 @@ def main(words: list[str]) -> None:
     print(f"  messages acknowledged    {messages / wall:8.0f} /s   ({messages / spent:.0f} a CPU second)")
     print(f"  results stored, graded   {5 * messages / wall:8.0f} /s")
     print(f"  message to answer        {percentiles(took[before:])}")
-
-
-def used(pid: int) -> float:
-    """CPU seconds of a process."""
-    with open(f"/proc/{pid}/stat") as stat:
-        parts = stat.read().rsplit(")", 1)[1].split()
-    return (int(parts[11]) + int(parts[12])) / TICKS

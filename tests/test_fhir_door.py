@@ -277,6 +277,18 @@ def test_answers_of_a_questionnaire_are_facts(ward, nurse):
     assert standing(ward) == 1
 
 
+@pytest.mark.parametrize("when", ["2026", "2026-01", "yesterday!", "2026-02-31", "9999-12-31", ""])
+def test_a_death_of_no_certain_day_is_refused_or_left(ward, nurse, when):
+    """A year alone would end the record on its first day."""
+    told = nurse.put(
+        "/fhir/Patient/p9", json={"resourceType": "Patient", "id": "p9", "deceasedDateTime": when}
+    )
+    assert told.status_code in (200, 201, 422)
+    assert told.status_code == 422 or not when
+    facts_ = ward.service.facts_of("p9").to_pylist()
+    assert not [row for row in facts_ if row["measure"] == "death" and row["text"] != "unusable"]
+
+
 def test_a_death_by_its_date_is_the_end_of_that_day(ward, nurse):
     day = at(-30)[:10]
     nurse.put("/fhir/Patient/p9", json={"resourceType": "Patient", "id": "p9", "deceasedDateTime": day})

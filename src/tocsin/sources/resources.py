@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -339,6 +340,21 @@ def _when(resource: Json, name: str) -> tuple[str | None, str | None]:
     at = resource.get(f"{name}DateTime") or resource.get(f"{name}Instant")
     period = resource.get(f"{name}Period") or {}
     return at or period.get("start"), None if at else period.get("end")
+
+
+def end_of_day(time: Any, zone: tzinfo) -> Any:
+    """A death that is known by its date alone, at the end of that day; what is no date stays as it is.
+
+    >>> from datetime import UTC
+    >>> end_of_day("2026-03-01", UTC), end_of_day("2026", UTC)
+    ('2026-03-02T00:00:00+00:00', '2026')
+    """
+    if not isinstance(time, str) or len(time) != 10:
+        return time
+    try:
+        return (datetime.fromisoformat(time).replace(tzinfo=zone) + timedelta(days=1)).isoformat()
+    except (ValueError, OverflowError):
+        return time
 
 
 def _full(time: str | None) -> str | None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -24,8 +24,9 @@ from tocsin.facts.columns import READ
 from tocsin.grading.compile import compiled
 from tocsin.sources.codes import Codes
 from tocsin.sources.fhir import entries
-from tocsin.sources.resources import COLUMNS, Resources
+from tocsin.sources.resources import COLUMNS, Resources, end_of_day
 from tocsin.sources.tally import Tally
+from tocsin.watch.births import age
 from tocsin.watch.cds_fetch import FetchError, get
 from tocsin.watch.cds_requests import Hook
 from tocsin.watch.intake import AHEAD, LONGEST
@@ -238,7 +239,7 @@ class _Reading:
         firsts: dict[int, tuple[float, str]] = {}
         for row in rows:
             if row[MEASURE] == "death":
-                row = _dated(row)
+                row = (*row[:TIME], end_of_day(row[TIME], UTC), *row[TIME + 1 :])
             if row[TIME] is None and row[MEASURE] == "sex":
                 always.append(row)
                 continue
@@ -273,43 +274,19 @@ class _Reading:
                 continue
             self.born = born
             for text in moments:
-                if (day := datetime.fromisoformat(text).date()) >= birth:
-                    told = {"time": text, "measure": "age", "value": years(birth, day)}
+                if (years := age(birth, datetime.fromisoformat(text).astimezone(UTC).date())) is not None:
+                    told = {"time": text, "measure": "age", "value": years}
                     said = {"patient_id": who, "unit": "a", "source": source, **told}
                     yield tuple(said.get(name) for name in COLUMNS.names)
-
-
-def years(birth: date, seen: date) -> float:
-    """The age in years; whole on a birthday, so that age limits fall where they should.
-
-    >>> years(date(1960, 2, 29), date(1978, 3, 1)), years(date(1960, 5, 1), date(1978, 5, 1))
-    (18.0, 18.0)
-    """
-    whole = seen.year - birth.year - ((seen.month, seen.day) < (birth.month, birth.day))
-    try:
-        last = birth.replace(year=birth.year + whole)
-    except ValueError:  # born on 29 February
-        last = date(birth.year + whole, 3, 1)
-    return whole + max(0, (seen - last).days) / 365.25
-
-
-def _dated(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A death that is known by its date alone, at the end of that day."""
-    when = row[TIME]
-    if not isinstance(when, str) or len(when) != 10:
-        return row
-    try:
-        ended = datetime.fromisoformat(f"{when}T00:00:00+00:00") + timedelta(days=1)
-    except (ValueError, OverflowError):
-        return row
-    return (*row[:TIME], ended.isoformat(), *row[TIME + 1 :])
 
 
 def _instant(text: Any) -> tuple[int, float]:
     """Year and microseconds of a written time; (0, below all others) where it is none: refused later."""
     try:
         found = datetime.fromisoformat(text)
-        return (found.year, found.timestamp() * 1_000_000) if found.tzinfo else (0, NEVER)
+        if not found.tzinfo:
+            return 0, NEVER
+        return found.astimezone(UTC).year, found.timestamp() * 1_000_000
     except (TypeError, ValueError, OverflowError):
         return 0, NEVER
 

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
+from tocsin.grading.live import micros
 from tocsin.grading.why import why
 from tocsin.watch import auth as doors
 from tocsin.watch import fhir_kept, fhir_out, fhir_patients, fhir_says, fhir_send
@@ -147,7 +148,7 @@ def _grade(request: Request, actor: Actor, ref: str, start: int, scale: str) -> 
     person = service.people.person(patient_id)
     now = service.clock.now()
     for row in service.grades_of(person, [scale], now).to_pylist():
-        if fhir_out.micros(row["start"]) == start:
+        if micros(row["start"]) == start:
             return _whole(service, fhir_out.grade(row, ref, service.lib, now), now)
     return None
 
@@ -173,7 +174,7 @@ def _search(request: Request, actor: Actor, kind: str, pairs: Sequence[tuple[str
     if kind == "Observation":
         found = _observations(request, actor, search_, now)
     elif kind == "Patient":
-        found = _patients(request, actor, search_)
+        found = _patients(request, actor)
     else:
         found = _open(request, actor, kind)
     listed = matching(found, search_)
@@ -209,7 +210,7 @@ def _by_id(request: Request, actor: Actor, id: str) -> Json | None:
     return _grade(request, actor, *named) if named else _as_sent(request, actor, "Observation", id, None)
 
 
-def _patients(request: Request, actor: Actor, search_: Asked) -> list[Json]:
+def _patients(request: Request, actor: Actor) -> list[Json]:
     noted(request, actor, "patients:read", None, "fhir")
     service = request.app.state.service
     everybody = service.people.of.values()

@@ -11,7 +11,6 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,7 +20,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from tocsin.definitions.schema import TocsinError
-from tocsin.sources.resources import COLUMNS, HOLDS, Resources
+from tocsin.sources.resources import COLUMNS, HOLDS, Resources, end_of_day
 from tocsin.sources.tally import Tally
 from tocsin.watch import fhir_kept, intake, people
 from tocsin.watch.clock import moment_of
@@ -57,7 +56,7 @@ class FhirError(TocsinError):
 
 @dataclass(slots=True)
 class Entry:
-    """One resource of a request and what became of it. `made` says that its id is ours; `problems` are
+    """One resource of a request and what became of it. `problems` are
     `{why, fix}`, `notes` what was not used."""
 
     place: int
@@ -65,7 +64,6 @@ class Entry:
     resource: Json
     id: str = ""
     full_url: str = ""
-    made: bool = False
     if_match: int | None = None
     version: int = 1
     status: int = 201
@@ -241,8 +239,9 @@ class Reading:
         said = [dict(zip(COLUMNS.names, row, strict=True)) for row in rows]
         if each.kind == "Patient":  # sex and birth date are details; what is left is a death
             said = [row for row in said if row["measure"] == "death"]
+            zone = ZoneInfo(self.service.settings.time_zone or "UTC")
             for row in said:
-                row["time"] = self._end_of_day(row["time"])
+                row["time"] = end_of_day(row["time"], zone)
         earlier = Entry(0, each.kind, {}, each.id, version=each.version - 1).source if before else None
         withdrawn = [row for row in said if row["text"] == "retracted"]
         for row in said:
@@ -259,14 +258,6 @@ class Reading:
             "text": "retracted", "time": moment_of(at).isoformat(), "source": each.source,
             "replaces": earlier,
         }  # fmt: skip
-
-    def _end_of_day(self, time: str) -> str:
-        """A death whose hour is not known is put at the end of its day, as files are read."""
-        if len(time) > 10:
-            return time
-        zone = ZoneInfo(self.service.settings.time_zone or "UTC")
-        day = datetime.fromisoformat(f"{time}-01-01"[:10]).replace(tzinfo=zone)
-        return (day + timedelta(days=1)).isoformat()
 
     def _beside(self, con: sa.Connection, now: int, kept: Sequence[Entry]) -> None:
         """In the transaction of the facts: resources as they were sent, who patients are, and where."""
@@ -319,7 +310,6 @@ def _identify(each: Entry) -> None:
     """Give an id where the sender gave none: of what is said, so that the same is stored once; a patient
     gets a new one, because two may be said alike."""
     if not each.id:
-        each.made = True
         said = {key: value for key, value in each.resource.items() if key != "id"}
         new = each.kind == "Patient"
         each.id = secrets.token_hex(16) if new else digest(Entry(0, each.kind, said))

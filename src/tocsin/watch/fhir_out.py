@@ -14,6 +14,7 @@ from typing import Any
 
 from tocsin.definitions.load import Library
 from tocsin.facts.instants import written
+from tocsin.grading.live import micros
 from tocsin.watch import alert_log
 from tocsin.watch.patient_view import titled
 from tocsin.watch.standing import Standing
@@ -184,12 +185,6 @@ def outcome(*issues: Mapping[str, Any]) -> Json:
             for each in issues
         ],
     }  # fmt: skip
-
-
-def micros(moment: Any) -> int:
-    """A moment of a table in microseconds."""
-    at: float = moment.timestamp()
-    return round(at * 1_000_000)
 
 
 def _part(code: str, text: str, value: Json) -> Json:
