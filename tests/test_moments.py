@@ -5,14 +5,17 @@ from __future__ import annotations
 from datetime import timedelta
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import oracle
 import tables
 from tocsin.definitions.load import library
 from tocsin.definitions.schema import DefinitionError
+from tocsin.facts import resolve
 from tocsin.grading.live import micros
 from tocsin.grading.moments import Findings, findings_of
+from tocsin.guidance.answer import conditions
 from tocsin.testing import START, patient
 
 LIB = library()
@@ -37,6 +40,21 @@ def test_states_are_the_oracles_at_every_moment(name: str) -> None:
             if course.death_time is None or course.instant(i) < course.death_time:
                 expected = {finding: course.value(finding)[i] for finding in used}
                 assert state == expected, (seed, i)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_compiled_machine_says_the_same_at_a_moment(seed: int) -> None:
+    """Every condition of every guideline, label and work-up: at exact instants, between them, after a death,
+    and before and after the record."""
+    asked = conditions(LIB)
+    rng = np.random.default_rng(seed)
+    facts = tables.random_facts(rng, tables.palette(SCALES), f"p{seed}", 40)
+    charted = resolve(tables.table(facts)).sort_by("time")
+    times = charted["time"].cast(pa.int64()).to_pylist()
+    moments = sorted({times[0] - 1, *times, *(t + HOUR // 2 for t in times), times[-1] + 100 * HOUR})
+    by_row = asked.states(charted.to_pylist(), moments)
+    for now, state in zip(moments, by_row, strict=True):
+        assert asked.state(charted, now) == state, now
 
 
 def test_a_moment_knows_nothing_of_later_facts() -> None:

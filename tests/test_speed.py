@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from importlib.resources import files
 from types import SimpleNamespace
 
@@ -32,6 +33,20 @@ def test_nobody_waits_for_a_compiler_without_need(rows, cached, fast, monkeypatc
     """Below 300,000 rows never; up to two million only where the machine has been compiled before."""
     monkeypatch.setattr(batch, "is_cached", lambda: cached)
     assert batch.worth_compiling(rows) is fast
+
+
+def test_a_service_that_has_it_loaded_uses_it_for_small_tables(monkeypatch):
+    """Loading is told, and changes from which row on it pays; nothing is compiled where it never was."""
+    monkeypatch.setattr(compiled, "_warm", threading.Event())
+    monkeypatch.setattr(batch, "is_cached", lambda: False)
+    batch.warm()
+    assert not batch.worth_compiling(299_999)
+    monkeypatch.setattr(batch, "is_cached", lambda: True)
+    grade_table(ILL, engine="numba")
+    known = len(compiled.grade_all().signatures)
+    batch.warm()
+    assert len(compiled.grade_all().signatures) == known  # the types of real rows
+    assert [batch.worth_compiling(rows) for rows in (199, 200)] == [False, True]
 
 
 def test_small_files_load_no_compiler():

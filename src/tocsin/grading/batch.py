@@ -13,12 +13,12 @@ from tocsin.definitions.load import Library, library
 from tocsin.definitions.schema import TocsinError
 from tocsin.facts import resolve
 from tocsin.grading.compile import Compiled, compiled
-from tocsin.grading.compiled import grade_all, is_cached
+from tocsin.grading.compiled import grade_all, is_cached, is_warm, now_warm
 from tocsin.grading.intervals import empty, table
 from tocsin.grading.opcodes import INF
 from tocsin.grading.plain import MACHINE
 from tocsin.grading.program import as_lists, new_state
-from tocsin.grading.rows import Rows, prepare
+from tocsin.grading.rows import KINDS, Rows, prepare
 from tocsin.grading.rungs import COLUMNS
 
 #: From this many rows on the compiled machine is used; below, loading it costs more than it saves.
@@ -26,6 +26,9 @@ COMPILE_FROM = 300_000
 #: The same where it must first be compiled (about 20 CPU seconds, once for each computer and version):
 #: plain Python takes about 10 microseconds a row.
 COMPILE_ANEW_FROM = 2_000_000
+#: The same in a process that has it loaded already: handing rows over costs as much as plain Python takes for
+#: these.
+WARM_FROM = 200
 
 
 def grade(
@@ -74,9 +77,16 @@ def run(
     program: Compiled, rows: Rows, starts: np.ndarray[Any, Any], horizon: int, extend: bool, fast: bool
 ) -> np.ndarray[Any, Any]:
     """The machine over prepared rows, compiled or plain; the numbers of `rungs.COLUMNS`."""
+    return run_with(new_state(program.program, plain=not fast), program, rows, starts, horizon, extend, fast)
+
+
+def run_with(
+    state: Any, program: Compiled, rows: Rows, starts: np.ndarray[Any, Any], horizon: int, extend: bool,
+    fast: bool,
+) -> np.ndarray[Any, Any]:  # fmt: skip
+    """The same with a state of the caller's, which holds the last patient's memory afterwards."""
     longest = int(np.diff(starts).max(initial=0))
     scales = len(program.scales)
-    state = new_state(program.program, plain=not fast)
     if fast:
         # Arrow hands some columns on read-only, which to numba is another type: a compilation of its own.
         writeable = Rows(*(np.require(column, requirements=("C", "W")) for column in rows))
@@ -95,7 +105,20 @@ def run(
 
 def worth_compiling(rows: int) -> bool:
     """Whether the compiled machine pays for this many rows; until it does, plain Python answers at once."""
+    if is_warm():
+        return rows >= WARM_FROM
     return rows >= COMPILE_ANEW_FROM or (rows >= COMPILE_FROM and is_cached())
+
+
+def warm() -> None:
+    """Load the compiled machine into this process, where it has been compiled before on this computer (a
+    second or two): from then on it is used for small tables, too. Nothing is compiled for it."""
+    if is_warm() or not is_cached():
+        return
+    program = compiled(("astct-2019",), library())
+    nobody = Rows(*(np.zeros(0, kind) for kind in KINDS))
+    run(program, nobody, np.zeros(1, np.int64), INF, False, True)
+    now_warm()
 
 
 def _tables(facts: Any) -> Iterator[pa.Table]:

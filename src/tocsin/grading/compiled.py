@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import threading
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -41,6 +42,8 @@ INLINED = {
     "update_leaves",
 }
 
+_warm = threading.Event()
+
 
 def cache_root() -> Path:
     """Where compiled code is kept: `TOCSIN_CACHE`, else the user's cache folder."""
@@ -64,6 +67,16 @@ def cache_folder() -> Path:
 def is_cached() -> bool:
     """Whether the machine has been compiled on this computer before."""
     return any(cache_folder().rglob("*.nbi"))
+
+
+def is_warm() -> bool:
+    """Whether this process was told to have it loaded (`batch.warm`): then it costs nothing to use."""
+    return _warm.is_set()
+
+
+def now_warm() -> None:
+    """Say that it is loaded."""
+    _warm.set()
 
 
 def _numba_version() -> str:

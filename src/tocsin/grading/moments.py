@@ -9,13 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from tocsin.definitions.load import Library
 from tocsin.definitions.scale import measures_of
 from tocsin.definitions.schema import DefinitionError, Finding, Scale, near
 from tocsin.definitions.shared import resting_on, shared_findings
+from tocsin.facts.instants import moment
+from tocsin.grading.batch import run_with
 from tocsin.grading.compile import Compiled, Compiler
 from tocsin.grading.live import Coder, Live, Row, micros
-from tocsin.grading.program import as_lists
+from tocsin.grading.program import as_lists, new_state
+from tocsin.grading.rows import prepare
 
 #: A program has a bit for each measure it reads; with some room left for classes that grow.
 MEASURES_AT_MOST = 56
@@ -92,6 +98,20 @@ class Findings:
             for state, found in zip(out, _walk(program, self.lib, coder, coded, moments), strict=True):
                 state.update(found)
         return out
+
+    def state(self, facts: pa.Table, now: int) -> dict[str, int]:
+        """The same at one moment, of a table, by the compiled machine: for records of very many facts."""
+        facts = facts.filter(pc.less_equal(facts["time"], moment(now)))
+        if not len(facts):
+            return self.states((), [now])[0]
+        found: dict[str, int] = {}
+        for program in self.programs:
+            rows, starts, _ = prepare(facts, program, self.lib)
+            state = new_state(program.program, plain=False)
+            run_with(state, program, rows, starts, now + 1, True, True)
+            said = state.node["value"].tolist()
+            found |= {name: said[n] for name, n in program.named[0].items()}
+        return found
 
 
 class Bench(Live):

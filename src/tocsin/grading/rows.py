@@ -38,6 +38,8 @@ class Rows(NamedTuple):
     weight: Any
 
 
+#: What they are of: other kinds would be other types to numba, and a compilation of their own.
+KINDS = (np.int64, np.int32, float, float, np.int32, np.int32, np.int32, np.int64, float, float, float)
 #: The columns of `Rows` with one entry a row.
 EACH = 7
 #: The columns of the facts table the machine reads.

@@ -19,7 +19,7 @@ from tocsin.definitions.load import Library, library
 from tocsin.episodes import episodes
 from tocsin.facts import resolve
 from tocsin.facts.instants import moment, written
-from tocsin.grading.batch import grade_table
+from tocsin.grading.batch import grade_table, worth_compiling
 from tocsin.grading.compile import compiled
 from tocsin.grading.live import micros
 from tocsin.grading.moments import Findings
@@ -236,7 +236,10 @@ class Course:
         known = [now for now in moments if not self._waits(now)]
         states: list[dict[str, int]] = [{} for _ in known]
         if self.findings is not None:
-            states = self.findings.states(self.chart.rows, known)
+            if len(known) == 1 and worth_compiling(len(self.facts)):
+                states = [self.findings.state(self.facts, known[0])]
+            else:
+                states = self.findings.states(self.chart.rows, known)
         told = dict(zip(known, states, strict=True))
         for now in moments:
             if now not in told:
