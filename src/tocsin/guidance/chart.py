@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 from typing import Any
 
 from tocsin.definitions.load import Library
@@ -18,7 +19,7 @@ class Chart:
     """One patient's facts in order of time, and by measure."""
 
     def __init__(self, rows: Iterable[Fact]) -> None:
-        self.rows = sorted(({**row, **_in_micros(row)} for row in rows), key=lambda row: row["time"])
+        self.rows = sorted(map(_in_micros, rows), key=itemgetter("time"))
         self.times = [row["time"] for row in self.rows]
         self.by_measure: dict[str, list[Fact]] = {}
         for row in self.rows:
@@ -50,7 +51,15 @@ class Chart:
         return rows[: bisect_right(self.times_of[measure], now)] if rows else rows
 
 
-def _in_micros(row: Fact) -> dict[str, int | None]:
-    return {
-        name: None if row.get(name) is None else micros(row[name]) for name in ("time", "end", "recorded")
-    }
+def _in_micros(row: Fact) -> Fact:
+    """A row with its times in microseconds; itself where they are so already."""
+    get = row.get
+    time, end, recorded = get("time"), get("end"), get("recorded")
+    if (
+        isinstance(time, int)
+        and (end is None or isinstance(end, int))
+        and (recorded is None or isinstance(recorded, int))
+    ):
+        return row
+    times = {"time": time, "end": end, "recorded": recorded}
+    return {**row, **{name: None if each is None else micros(each) for name, each in times.items()}}

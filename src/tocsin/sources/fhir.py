@@ -158,8 +158,12 @@ def entries(resource: dict[str, Any], number: int) -> Iterator[tuple[int, dict[s
     for first in (True, False):
         for place, entry in inner:
             held = entry.get("resource")
-            if isinstance(held, dict) and (held.get("resourceType") in NAMED) is first:
+            if not isinstance(held, dict) or ((kind := held.get("resourceType")) in NAMED) is not first:
+                continue
+            if kind == "Bundle":
                 yield from entries(resolved(held, named), place)
+            else:
+                yield place, resolved(held, named)
 
 
 def resolved(resource: dict[str, Any], named: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -135,12 +135,14 @@ class Resources:
         parts = [part for part in resource.get("component") or () if part.get("code")]
         whole = _codings(resource.get("code"))
         if self.meaning(whole) is not None or not parts or any(key.startswith("value") for key in resource):
-            yield from self.measured(resource, whole, common)
+            if (row := self.measured(resource, whole, common)) is not None:
+                yield row
         for part in parts:
-            yield from self.measured(part, _codings(part["code"]), common)
+            if (row := self.measured(part, _codings(part["code"]), common)) is not None:
+                yield row
 
-    def measured(self, part: Json, codings: list[Json], common: Json) -> Iterator[Json]:
-        """An Observation or one component of it."""
+    def measured(self, part: Json, codings: list[Json], common: Json) -> Json | None:
+        """An Observation or one component of it; None where it says nothing here."""
         said = _codings(part.get("valueCodeableConcept"))
         meaning = self.meaning(codings)
         if meaning is None:
@@ -148,11 +150,11 @@ class Resources:
             meaning = self.meaning(said)
             if meaning is None or meaning.word is None:
                 self.unknown("Observation", codings)
-                return
+                return None
         reason = [coding.get("code") for coding in _codings(part.get("dataAbsentReason"))]
         if reason and not any(code in FAILED for code in reason):
             self.tally.skip("FHIR Observation", f"{meaning.measure} ({reason[0]})")
-            return
+            return None
         row = dict(common, measure=meaning.measure, method=common["method"] or meaning.method)
         kind = self.codes.lib.measure(meaning.measure).kind
         quantity = part.get("valueQuantity")
@@ -165,7 +167,7 @@ class Resources:
             row["value"], row["unit"] = part["valueInteger"], meaning.unit
         elif part.get("valueBoolean") is False and kind == "event":
             self.tally.skip("FHIR Observation", f"{meaning.measure} (said to be absent)")
-            return
+            return None
         else:
             answer = self.meaning(said)
             word = answer.word if answer else None
@@ -175,7 +177,7 @@ class Resources:
             row["unit"] = meaning.unit
         if kind in ("category", "word"):
             row["text"], row["value"], row["unit"] = row.get("text") or meaning.word, None, None
-        yield row
+        return row
 
     def administration(self, resource: Json) -> Iterator[Json]:
         """A drug given, or running: a rate, a push (a dose at once), or a dose over time of unknown rate."""
@@ -282,15 +284,18 @@ class Resources:
                 if "valueDecimal" in answer:
                     said["valueQuantity"] = {"value": answer["valueDecimal"]}
                 common = {"time": _full(resource.get("authored")), "method": None}
-                yield from self.measured(said, codings, common)
+                if (row := self.measured(said, codings, common)) is not None:
+                    yield row
 
 
 def _row(patient: str, source: str, said: Json) -> tuple[Any, ...]:
-    said = {"patient_id": patient, "source": source, **said}
-    return tuple(
-        value if (value := said.get(name)) is None or name in _TEXTS else float(value)
-        for name in COLUMNS.names
-    )
+    get = said.get
+    value, low, high = get("value"), get("ref_low"), get("ref_high")
+    return (  # in the order of COLUMNS; written out, because this is done for every row there is
+        patient, get("time"), get("measure"), None if value is None else float(value), get("text"),
+        get("unit"), get("end"), None if low is None else float(low), None if high is None else float(high),
+        get("method"), get("recorded"), source, get("replaces"),
+    )  # fmt: skip
 
 
 def _status(kind: str, resource: Json) -> str:

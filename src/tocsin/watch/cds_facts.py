@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from types import NoneType
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -209,6 +210,7 @@ class _Reading:
         self.reading = Resources(codes, Tally())
         self.unread = self.others = 0
         self.born: str | None = None
+        self.instants: dict[Any, tuple[int, float]] = {None: (0, NEVER)}
 
     def rows_of(self, resources: Iterable[dict[str, Any]]) -> pa.Table:
         """Charted rows, as `settle` takes them."""
@@ -237,15 +239,19 @@ class _Reading:
         end of its day, an age at the first fact of each calendar year; as for files."""
         latest, good, always = self.now + AHEAD, [], []
         firsts: dict[int, tuple[float, str]] = {}
+        texts = all_texts(rows)
         for row in rows:
             if row[MEASURE] == "death":
                 row = (*row[:TIME], end_of_day(row[TIME], UTC), *row[TIME + 1 :])
             if row[TIME] is None and row[MEASURE] == "sex":
                 always.append(row)
                 continue
-            year, at = _instant(row[TIME])
+            if not texts and not is_text(row):
+                self.unread += 1
+                continue
+            year, at = self._instant(row[TIME])
             # what happened in the future comes from a wrong clock
-            if not self._texts(row) or max(at, _instant(row[RECORDED])[1]) > latest:
+            if max(at, self._instant(row[RECORDED])[1]) > latest:
                 self.unread += 1
                 continue
             good.append(row)
@@ -253,14 +259,16 @@ class _Reading:
                 firsts[year] = (at, row[TIME])
         if firsts:
             first = min(firsts.values())[1]
-            good += [(*row[:TIME], first, *row[TIME + 1 :]) for row in always if self._texts(row)]
+            good += [(*row[:TIME], first, *row[TIME + 1 :]) for row in always if texts or is_text(row)]
             good += self._ages([each[1] for each in firsts.values()])
         return good
 
-    def _texts(self, row: tuple[Any, ...]) -> bool:
-        """Whether every text of a row is one, and none is too long."""
-        texts = (row[place] for place in TEXTS)
-        return all(each is None or (isinstance(each, str) and len(each) <= LONGEST) for each in texts)
+    def _instant(self, text: str | None) -> tuple[int, float]:
+        """The same as `_instant`: the readings of a round have one time, which is read once."""
+        found = self.instants.get(text)
+        if found is None:
+            found = self.instants[text] = _instant(text)
+        return found
 
     def _ages(self, moments: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """The age at moments, where the day of birth is known."""
@@ -278,6 +286,23 @@ class _Reading:
                     told = {"time": text, "measure": "age", "value": years}
                     said = {"patient_id": who, "unit": "a", "source": source, **told}
                     yield tuple(said.get(name) for name in COLUMNS.names)
+
+
+def all_texts(rows: Sequence[tuple[Any, ...]]) -> bool:
+    """Whether every text of all rows is one, and none is too long: column by column, since it nearly always
+    is so."""
+    columns = list(zip(*rows, strict=True))
+    return not rows or all(
+        set(map(type, columns[place])) <= {str, NoneType}
+        and max(map(len, filter(None, columns[place])), default=0) <= LONGEST
+        for place in TEXTS
+    )
+
+
+def is_text(row: tuple[Any, ...]) -> bool:
+    """Whether every text of a row is one, and none is too long."""
+    texts = (row[place] for place in TEXTS)
+    return all(each is None or (isinstance(each, str) and len(each) <= LONGEST) for each in texts)
 
 
 def _instant(text: Any) -> tuple[int, float]:

@@ -25,6 +25,7 @@ from tocsin.definitions.schema import TocsinError
 from tocsin.watch.journal import failed, log
 from tocsin.watch.service import Service
 from tocsin.watch.tidy import tidy
+from tocsin.watch.warming import warmed
 
 #: Seconds that requests under way may still take when the service ends.
 GRACE = 5
@@ -215,7 +216,8 @@ def run(server: Server, *, seconds: float | None = None) -> None:
         timer.daemon = True
         timer.start()
     try:
-        server.run()
+        with warmed():
+            server.run()
     except SystemExit:
         if server.lifespan.should_exit:
             raise BeginError(NOT_BEGUN) from None
