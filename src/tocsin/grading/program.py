@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import make_dataclass
 from functools import lru_cache
+from itertools import starmap
 from math import isinf, nan, nextafter
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -312,5 +313,10 @@ def twins_of(items: list[Any]) -> list[Any]:
     if not items:
         return []
     kind = type(items[0])
-    read = attrgetter(*kind.__slots__)
-    return [kind(*read(item)) for item in items]
+    return list(starmap(kind, map(fields_of(kind), items)))
+
+
+@lru_cache(maxsize=64)
+def fields_of(kind: type[Any]) -> Any:
+    """Reads all fields of a record of this class."""
+    return attrgetter(*kind.__slots__)

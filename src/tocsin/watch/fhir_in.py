@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from operator import itemgetter
+from types import NoneType
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -33,6 +36,8 @@ Json = dict[str, Any]
 CLINICAL = (*HOLDS, "Condition")
 NAMED = ("Medication", "Device")
 ABOUT = ("Patient", "Encounter")
+#: What gives no facts of its own.
+UNCHARTED = (*NAMED, "Encounter")
 KINDS = (*ABOUT, *CLINICAL, *NAMED)
 #: The longest id of a patient.
 LONGEST = 200
@@ -42,7 +47,8 @@ ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 #: Where resources name others.
 REFERENCES = ("subject", "patient", "medicationReference", "device", "encounter", "context")
 #: The columns that are texts.
-TEXTS = tuple(place for place, kind in enumerate(COLUMNS.types) if pa.types.is_string(kind))
+TEXTS_OF = itemgetter(*(place for place, kind in enumerate(COLUMNS.types) if pa.types.is_string(kind)))
+TEXT, SOURCE = COLUMNS.get_field_index("text"), COLUMNS.get_field_index("source")
 RAW = pa.schema([*COLUMNS, ("row", pa.int64())])
 
 
@@ -133,7 +139,9 @@ class Reading:
             _identify(each)
         places = {each.full_url: each.name for each in entries if each.full_url}
         for each in entries:
-            each.resource = _placed(each.resource, places) | {"id": each.id}
+            each.resource = _placed(each.resource, places) if places else each.resource
+            if each.resource.get("id") != each.id:
+                each.resource = each.resource | {"id": each.id}
             each.person = _person(each)
             self._allow(each)
         good = [each for each in entries if not each.problems]
@@ -201,17 +209,13 @@ class Reading:
             reading.take(resource, "", 0)
         rows: list[tuple[Any, ...]] = []
         for each in entries:
-            if each.kind in (*NAMED, "Encounter"):
+            if each.kind in UNCHARTED:
                 continue
-            reading.rows, tally.rejects, told = [], [], dict(tally.unused)
+            reading.rows, tally.rejects, tally.unused = [], [], Counter()
             reading.take(each.resource, "", each.place)
             for said in tally.rejects:
                 each.refuse(f"{said['what']}: {said['why']}", str(said["fix"]), "structure")
-            each.notes += [
-                f"{table} {code}"
-                for (table, code), times in tally.unused.items()
-                if times != told.get((table, code), 0)
-            ]
+            each.notes += [f"{table} {code}" for table, code in tally.unused]
             if all(map(_is_row, reading.rows)):
                 rows += self._versioned(each, reading.rows, before.get(each.name, ()))
             else:
@@ -236,6 +240,8 @@ class Reading:
         self, each: Entry, rows: Sequence[tuple[Any, ...]], before: Sequence[tuple[str, int]]
     ) -> list[tuple[Any, ...]]:
         """Rows under the source of this version, in place of those of the version before."""
+        if not before and each.kind != "Patient" and not any(row[TEXT] == "retracted" for row in rows):
+            return [(*row[:SOURCE], each.source, None, each.place) for row in rows]  # nearly always
         said = [dict(zip(COLUMNS.names, row, strict=True)) for row in rows]
         if each.kind == "Patient":  # sex and birth date are details; what is left is a death
             said = [row for row in said if row["measure"] == "death"]
@@ -271,7 +277,7 @@ class Reading:
                 orjson.dumps(each.resource).decode(),
             )
             for each in kept
-            if each.kind != "Patient" and (each.rows or each.kind in (*NAMED, "Encounter"))
+            if each.kind != "Patient" and (each.rows or each.kind in UNCHARTED)
         ]
         fhir_kept.keep(con, now, resources)
         clock, about = self.service.clock, [each for each in kept if each.kind in ABOUT]
@@ -287,7 +293,7 @@ class Reading:
 
 def _is_row(row: tuple[Any, ...]) -> bool:
     """Whether texts are texts: what was sent may have anything anywhere."""
-    return all(row[place] is None or isinstance(row[place], str) for place in TEXTS)
+    return set(map(type, TEXTS_OF(row))) <= {str, NoneType}
 
 
 def said_of(each: Entry) -> dict[str, str | None]:
@@ -345,6 +351,8 @@ def _named_by(entries: Sequence[Entry]) -> list[tuple[str, str]]:
     found: dict[tuple[str, str], None] = {}
     for each in entries:
         for key in ("medicationReference", "device"):
+            if key not in each.resource:
+                continue
             parts = _reference(each.resource, key).split("/")[-2:]
             if len(parts) == 2 and parts[0] in NAMED:
                 found[parts[0], parts[1]] = None

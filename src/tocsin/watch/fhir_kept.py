@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from tocsin.watch.ledger import chunks
+from tocsin.watch.ledger import chunks, insert
 from tocsin.watch.schema import facts, fhir_resources
 
 Name = tuple[str, str]
@@ -67,6 +67,4 @@ def facts_of(con: sa.Connection, patient_id: str, kept: Any) -> list[tuple[str, 
 
 def keep(con: sa.Connection, now: int, rows: Iterable[tuple[Any, ...]]) -> None:
     """Store versions; the caller holds the writing transaction."""
-    found = [{**dict(zip(COLUMNS, row, strict=True)), "received": now} for row in rows]
-    for part in chunks(found):
-        con.execute(fhir_resources.insert(), list(part))
+    insert(con, fhir_resources, (*COLUMNS, "received"), ((*row, now) for row in rows))

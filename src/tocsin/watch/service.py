@@ -222,7 +222,8 @@ class Service:
         for row in rows:
             person = self.people.of.get(self.people.person(row["patient_id"]))
             if person is not None and person.discharged is None:
-                found.append({**row, "patient_id": person.patient_id})
+                mine = row["patient_id"] == person.patient_id
+                found.append(row if mine else {**row, "patient_id": person.patient_id})
         return found
 
     def recall(self, persons: Sequence[str]) -> pa.Table:

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pyarrow as pa
+
 from tocsin.grading.batch import warm
 from tocsin.watch.journal import failed
 
@@ -22,6 +24,7 @@ PATIENCE = 5.0
 
 def _warm() -> None:
     try:
+        pa.array([0])  # the first array imports pandas where it is installed: a fifth of a second
         warm()
     except Exception as error:
         failed("loading the compiled machine", error)  # plain Python gives the same answers
