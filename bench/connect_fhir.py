@@ -87,8 +87,8 @@ def fhir(db: str, number: int, size: int) -> None:
     print(f"  a Bundle            {percentiles(took)}")
     print(f"  fhir.resources      {'':8}     {peer:8.0f} a CPU second, reading alone")
     print(f"  ... and storing     {keeping_wall:8.0f} /s   {keeping:8.0f} a CPU second, durable, not graded")
-    print(f"  ratio by CPU time   {number / used / peer:8.2f} to reading alone, {number / used / keeping:.2f} to "
-          f"reading and storing")
+    print(f"  ratio by CPU time   {number / used / peer:8.2f} to reading alone")
+    print(f"                      {number / used / keeping:8.2f} to reading and storing")
 
 
 def kept_by_peer(texts: list[str], size: int) -> tuple[float, float]:

@@ -15,13 +15,19 @@ from datetime import UTC, datetime, timedelta
 from watch import LOINC, ROUND, TOCSIN, cpu_of, percentiles
 
 
+def whose(sender: int, number: int, start: datetime) -> tuple[str, datetime]:
+    """The patient of a message, and when its round was."""
+    who, turn = number % 40, number // 40
+    return f"S{sender}-{who}", (start + timedelta(minutes=15 * turn, seconds=who)).replace(microsecond=0)
+
+
 def message(sender: int, number: int, start: datetime) -> bytes:
     """One round of vital signs of one patient, framed."""
-    who, turn = number % 40, number // 40
-    at = f"{start + timedelta(minutes=15 * turn, seconds=who):%Y%m%d%H%M%S}+0000"
+    who, moment = whose(sender, number, start)
+    at = f"{moment:%Y%m%d%H%M%S}+0000"
     rows = [
         f"MSH|^~\\&|MONITOR|WARD|TOCSIN|WARD|{at}||ORU^R01^ORU_R01|{sender}-{number}|P|2.5.1",
-        f"PID|1||S{sender}-{who}^^^SITE^MR",
+        f"PID|1||{who}^^^SITE^MR",
         f"OBR|1||{sender}-{number}|VITALS^Vital signs^L|||{at}",
         *(
             f"OBX|{k}|NM|{LOINC[measure]}^{measure}^LN||{value + number % 13 / 10:.1f}|{unit}|||||F|||{at}"

@@ -2,6 +2,7 @@
 none is doubled, the audit log stays whole.
 
     python bench/faults.py kill [--times 50] [--db URL]    kill -9 while four senders send
+    python bench/faults.py hl7 [--times 50] [--db URL]     the same while four send HL7 v2
     python bench/faults.py full [--times 50]               no room on the disk, then room again
     python bench/faults.py gone [--times 50] --db URL      the database (PostgreSQL) cut off, and back
     python bench/faults.py workers [--times 50] --db URL   two workers on one PostgreSQL, one killed in turn
@@ -18,6 +19,7 @@ import http.client
 import json
 import os
 import random
+import re
 import resource
 import signal
 import socket
@@ -33,9 +35,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+import connect_hl7
 from tocsin.watch.schema import facts
 from tocsin.watch.store import Store, url_of
-from watch import TOCSIN, Client, Served, batch, percentiles, token
+from watch import ROUND, TOCSIN, Client, Served, batch, percentiles, token
 
 START = datetime.now(UTC) - timedelta(days=20)
 SENDERS = 4
@@ -117,6 +120,84 @@ def kill(db: str, times: int) -> str:
     senders.stop()
     served[0].end()
     return f"kill -9, {times} times, {senders.refused} sends cut off: {check(db, senders.answered)} facts"
+
+
+class Hl7:
+    """The real program that takes HL7 v2, and four senders that send a message again until it is
+    acknowledged, as interface engines do."""
+
+    def __init__(self, db: str) -> None:
+        self.db, self.answered, self.again = db, set[tuple[str, str, str]](), 0
+        self.wrong: list[bytes] = []
+        self.stopped, self._lock = threading.Event(), threading.Lock()
+        self.begin()
+        self.threads = [threading.Thread(target=self._send, args=(each,)) for each in range(SENDERS)]
+        for thread in self.threads:
+            thread.start()
+
+    def begin(self) -> None:
+        """Start the program."""
+        words = [TOCSIN, "watch", "--db", self.db, "--port", "0", "--hl7", "0"]
+        self.program = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert self.program.stdout
+        told = (re.search(r"HL7 v2 is taken at \S*?:(\d+)", line) for line in self.program.stdout)
+        self.port = int(next(found for found in told if found)[1])
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        """End it by a signal."""
+        self.program.send_signal(number)
+        self.program.wait(20)
+
+    def _send(self, sender: int) -> None:
+        line: socket.socket | None = None
+        number = 0
+        while not self.stopped.is_set():
+            body, answer = connect_hl7.message(sender, number, START), b""
+            try:
+                line = line or socket.create_connection(("127.0.0.1", self.port), timeout=20)
+                line.sendall(body)
+                while not answer.endswith(b"\x1c\r"):
+                    part = line.recv(65_536)
+                    if not part:
+                        raise OSError("cut off")
+                    answer += part
+            except OSError:
+                line = None
+                with self._lock:
+                    self.again += 1
+                time.sleep(0.02)
+                continue
+            if f"MSA|AA|{sender}-{number}".encode() not in answer:
+                self.wrong.append(answer)
+                return
+            who, at = connect_hl7.whose(sender, number, START)
+            with self._lock:
+                self.answered.update((who, at.isoformat(), measure) for measure, *_ in ROUND)
+            number += 1
+
+    def stop(self) -> None:
+        """End sending, each with an answer or without."""
+        self.stopped.set()
+        for thread in self.threads:
+            thread.join()
+
+
+def hl7(db: str, times: int) -> str:
+    """kill -9 while HL7 v2 is sent, started again each time: what was acknowledged is there, once."""
+    loaded = Hl7(db)
+    for turn in range(times):
+        time.sleep(0.6 + turn % 7 / 10)
+        loaded.end(signal.SIGKILL)
+        loaded.begin()
+    time.sleep(1)
+    loaded.stop()
+    loaded.end()
+    assert not loaded.wrong, loaded.wrong
+    many = len(loaded.answered) // len(ROUND)
+    return (
+        f"HL7 v2, kill -9, {times} times, {many} messages acknowledged, {loaded.again} sends cut off: "
+        f"{check(db, loaded.answered)} facts"
+    )
 
 
 def full(db: str, times: int) -> str:
@@ -287,7 +368,7 @@ def slow(db: str, times: int) -> str:
 
 def main() -> None:
     """One of the loops."""
-    loops = {each.__name__: each for each in (kill, full, gone, workers, clock, slow)}
+    loops = {each.__name__: each for each in (kill, hl7, full, gone, workers, clock, slow)}
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

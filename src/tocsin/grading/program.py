@@ -313,10 +313,4 @@ def twins_of(items: list[Any]) -> list[Any]:
     if not items:
         return []
     kind = type(items[0])
-    return list(starmap(kind, map(fields_of(kind), items)))
-
-
-@lru_cache(maxsize=64)
-def fields_of(kind: type[Any]) -> Any:
-    """Reads all fields of a record of this class."""
-    return attrgetter(*kind.__slots__)
+    return list(starmap(kind, map(attrgetter(*kind.__slots__), items)))

@@ -54,10 +54,11 @@ def insert(con: sa.Connection, table: sa.Table, names: Sequence[str], rows: Iter
     """Store rows of plain values (texts, numbers, nulls), each in the order of `names`, by the driver alone:
     what a statement does for each row costs more than the row."""
     text, places = _statement(con.dialect, table, tuple(names))
-    found: list[Any] = [
-        tuple(row[place] for place in places) if con.dialect.positional else dict(zip(names, row, strict=True))
-        for row in rows
-    ]
+    found: list[Any]
+    if con.dialect.positional:
+        found = [tuple(row[place] for place in places) for row in rows]
+    else:
+        found = [dict(zip(names, row, strict=True)) for row in rows]
     for part in chunks(found):
         con.exec_driver_sql(text, list(part))
 

@@ -1,4 +1,4 @@
-"""What makes a service quick from its first minute on: the compiled machine loaded, garbage looked for seldom.
+"""What makes a service quick from its first minute on: the compiled machine loaded, few looks for garbage.
 
 A chart of some thousands of resources is some hundred thousand small objects, none of them garbage before the
 answer is given. Looking through all of them again and again while they are made costs a third of the answer.
@@ -32,7 +32,7 @@ def _warm() -> None:
 
 @contextmanager
 def warmed() -> Iterator[None]:
-    """Load the machine in the background, and let the collector of cycles look seldom, as long as it holds."""
+    """Load the machine in the background, and let the collector of cycles look seldom, while it holds."""
     before = gc.get_threshold()
     gc.collect()
     gc.freeze()  # what is loaded by now stays
