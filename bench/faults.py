@@ -148,6 +148,13 @@ class Hl7:
         self.program.send_signal(number)
         self.program.wait(20)
 
+    def flow(self, messages: int = 40) -> None:
+        """Wait until so many more messages are acknowledged."""
+        before, end = len(self.answered), time.monotonic() + 60
+        while len(self.answered) < before + messages * len(ROUND):
+            assert not self.wrong and time.monotonic() < end, self.wrong
+            time.sleep(0.02)
+
     def _send(self, sender: int) -> None:
         line: socket.socket | None = None
         number = 0
@@ -162,9 +169,9 @@ class Hl7:
                         raise OSError("cut off")
                     answer += part
             except OSError:
-                line = None
                 with self._lock:
-                    self.again += 1
+                    self.again += line is not None
+                line = None
                 time.sleep(0.02)
                 continue
             if f"MSA|AA|{sender}-{number}".encode() not in answer:
@@ -186,10 +193,11 @@ def hl7(db: str, times: int) -> str:
     """kill -9 while HL7 v2 is sent, started again each time: what was acknowledged is there, once."""
     loaded = Hl7(db)
     for turn in range(times):
-        time.sleep(0.6 + turn % 7 / 10)
+        loaded.flow()
+        time.sleep(0.2 + turn % 7 / 10)
         loaded.end(signal.SIGKILL)
         loaded.begin()
-    time.sleep(1)
+    loaded.flow()
     loaded.stop()
     loaded.end()
     assert not loaded.wrong, loaded.wrong

@@ -134,8 +134,9 @@ class Resources:
         }  # fmt: skip
         parts = [part for part in resource.get("component") or () if part.get("code")]
         whole = _codings(resource.get("code"))
-        asks = self.meaning(whole) is not None or not parts or any(key.startswith("value") for key in resource)
-        if asks and (row := self.measured(resource, whole, common)) is not None:
+        asked = not parts or self.meaning(whole) is not None
+        asked = asked or any(key.startswith("value") for key in resource)
+        if asked and (row := self.measured(resource, whole, common)) is not None:
             yield row
         for part in parts:
             if (row := self.measured(part, _codings(part["code"]), common)) is not None:
