@@ -152,7 +152,8 @@ class Hl7:
         """Wait until so many more messages are acknowledged."""
         before, end = len(self.answered), time.monotonic() + 60
         while len(self.answered) < before + messages * len(ROUND):
-            assert not self.wrong and time.monotonic() < end, self.wrong
+            assert not self.wrong, self.wrong
+            assert time.monotonic() < end, "nothing is acknowledged any more"
             time.sleep(0.02)
 
     def _send(self, sender: int) -> None:

@@ -31,6 +31,7 @@ ILL = patient("0 h temperature 38.4 Cel", "6 h temperature 37.2 Cel", "6 h systo
 )
 def test_nobody_waits_for_a_compiler_without_need(rows, cached, fast, monkeypatch):
     """Below 300,000 rows never; up to two million only where the machine has been compiled before."""
+    monkeypatch.setattr(compiled, "_warm", threading.Event())
     monkeypatch.setattr(batch, "is_cached", lambda: cached)
     assert batch.worth_compiling(rows) is fast
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import ssl
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tocsin.watch import warming
 from tocsin.watch.serve import Listen, ListenError
 from tocsin.watch.service import Service
 from tocsin.watch.store import Store
@@ -38,6 +40,17 @@ def test_a_certificate_goes_with_its_key(tmp_path):
     (tmp_path / "c.pem").write_text("no certificate")
     with pytest.raises(ListenError, match="cannot be used"):
         Listen(certificate=tmp_path / "c.pem", key=tmp_path / "c.pem").checked()
+
+
+def test_what_makes_it_quick_holds_as_long_as_it_serves(monkeypatch):
+    """The compiled machine is loaded and the collector looks seldom; afterwards it looks as it did before. A
+    machine that cannot be loaded costs nobody the service."""
+    before, asked = gc.get_threshold(), []
+    monkeypatch.setattr(warming, "warm", lambda: asked.append(True) or 1 / 0)
+    with warming.warmed():
+        assert gc.get_threshold() == warming.SELDOM
+    assert asked
+    assert gc.get_threshold() == before
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
