@@ -26,7 +26,12 @@ PIECE = 65_536
 
 
 class FetchError(TocsinError):
-    """Something elsewhere that could not be had; says nothing of what was asked for."""
+    """Something elsewhere that could not be had; says nothing of what was asked for. `status` is the
+    answer's, where there was one."""
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 def address_of(text: str, *, secure: bool) -> SplitResult:
@@ -95,7 +100,7 @@ def _asked(
         connection.request(method, path, body=body, headers=told)
         answer = connection.getresponse()
         if answer.status != 200:
-            raise FetchError(f"the other side answered {answer.status}")
+            raise FetchError(f"the other side answered {answer.status}", answer.status)
         if answer.getheader("Content-Encoding", "identity") != "identity":
             raise FetchError("the answer is packed, which was not asked for")
         said = answer.getheader("Content-Type", "").partition(";")[0].strip().lower()
