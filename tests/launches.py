@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,11 +18,13 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit
 
 import httpx
+import uvicorn
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
 from doors_watch import House, house
 from tocsin.watch import launch_trust
+from wards import patiently
 
 RSA = RSAKey.generate_key(2048, {"kid": "rsa", "use": "sig"})
 CURVE = ECKey.generate_key("P-384", {"kid": "curve", "use": "sig"})
@@ -184,7 +187,7 @@ def _handler(ehr: Ehr) -> type[BaseHTTPRequestHandler]:
                 self.told(status, b"", Location=to)
             elif parts.path == "/chart":
                 to = dict(parse_qsl(parts.query))["to"].replace("&", "&amp;")
-                page = f'<!doctype html><title>Chart</title><a href="{to}">Tocsin</a>'
+                page = f'<!doctype html><title>Chart</title><link rel="icon" href="data:,"><a href="{to}">Tocsin</a>'
                 self.told(200, page.encode(), Content_Type="text/html")
             else:
                 self.told(404, b"")
@@ -266,6 +269,21 @@ class Desk:
 
         with self.built.service.store.reading() as con:
             return [dict(row) for row in con.execute(audit.select().order_by(audit.c.seq)).mappings()]
+
+
+@contextmanager
+def listening(app: Any, door: socket.socket) -> Iterator[str]:
+    """An application that was begun elsewhere, on a socket: the address of this machine's number."""
+    config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: server.run(sockets=[door]), daemon=True)
+    thread.start()
+    patiently(lambda: server.started)
+    try:
+        yield f"http://127.0.0.1:{door.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(15)
 
 
 @contextmanager

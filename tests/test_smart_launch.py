@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import socket
 import time
+from urllib.parse import quote, urlencode
 
 import pytest
 import sqlalchemy as sa
 
 from doors_watch import PASSWORD
-from launches import SECRET, desk
+from launches import SECRET, desk, listening
 from tocsin.watch import auth
 from tocsin.watch.launch import LIFE, Begun
 from tocsin.watch.schema import accounts, launch_accounts, sessions
@@ -232,3 +235,37 @@ def test_a_launch_is_ended_after_ten_minutes(ward):
         web.cookies.set(f"tocsin-launch-{begun.state[:8]}", f"{begun.since}.{begun.secret}")
         answer = web.get("/launch/callback", params={"code": "x", "state": begun.state})
         assert answer.status_code == status
+
+
+def test_in_a_browser_from_the_chart_to_the_page_although_the_cookie_is_strict(tmp_path):
+    """The record system is another site to the browser, so a plain redirect would arrive signed out."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if not found:
+        pytest.skip("no Chromium: apt-get install chromium")
+    door = socket.create_server(("127.0.0.1", 0))
+    ours = f"http://localhost:{door.getsockname()[1]}"
+    with (
+        desk(f"sqlite:///{tmp_path}/w.db", tmp_path, table={"address": ours}) as ward,
+        listening(ward.built.app, door),
+        playwright.sync_playwright() as driver,
+    ):
+        browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        page, said = browser.new_page(), []
+        page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+        told = {"iss": f"{ward.ehr.base}/fhir", "launch": ward.ehr.opens("p1")}
+        page.goto(f"{ward.ehr.base}/chart?to={quote(f'{ours}/launch?{urlencode(told)}', safe='')}")
+        page.get_by_role("link", name="Tocsin").click()
+        page.wait_for_url(f"{ours}/patient/{ward.built.ref()}")
+        assert "Hand-over sheet" in page.locator("main").inner_text()
+        (cookie,) = page.context.cookies()
+        assert (cookie["name"], cookie["sameSite"], cookie["httpOnly"]) == (auth.COOKIE, "Strict", True)
+        page.reload()
+        assert page.url == f"{ours}/patient/{ward.built.ref()}"
+        page.go_back()
+        assert "code=" not in page.url
+        page.goto(ours)
+        page.get_by_role("button", name="Sign out").click()
+        page.wait_for_url(f"{ours}/sign-in")
+        assert said == []
+        browser.close()
