@@ -187,7 +187,8 @@ def _handler(ehr: Ehr) -> type[BaseHTTPRequestHandler]:
                 self.told(status, b"", Location=to)
             elif parts.path == "/chart":
                 to = dict(parse_qsl(parts.query))["to"].replace("&", "&amp;")
-                page = f'<!doctype html><title>Chart</title><link rel="icon" href="data:,"><a href="{to}">Tocsin</a>'
+                head = '<!doctype html><title>Chart</title><link rel="icon" href="data:,">'
+                page = f'{head}<a href="{to}">Tocsin</a>'
                 self.told(200, page.encode(), Content_Type="text/html")
             else:
                 self.told(404, b"")

@@ -344,7 +344,7 @@ FORGED = {
     "nothing": lambda head, claims: "",
     "dots": lambda head, claims: "..",
     "deep": lambda head, claims: f"{part(b'[' * 7000)}.e30.x",
-    "long": lambda head, claims: "x" * 20_000,
+    "long": lambda head, claims: jwt.encode(head, {**claims, "x": "x" * 20_000}, RSA),
     "é": lambda head, claims: "é.é.é",
 }
 
