@@ -271,6 +271,11 @@ class Desk:
         with self.built.service.store.reading() as con:
             return [dict(row) for row in con.execute(audit.select().order_by(audit.c.seq)).mappings()]
 
+    def refusal(self) -> dict[str, Any]:
+        """The last launch that was refused, as the log has it; others write there meanwhile."""
+        found = [each for each in self.noted() if each["action"] == "launch:refused"]
+        return {**found[-1], **json.loads(found[-1]["detail"]), "count": len(found)}
+
 
 @contextmanager
 def listening(app: Any, door: socket.socket) -> Iterator[str]:

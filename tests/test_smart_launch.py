@@ -164,9 +164,9 @@ def test_a_patient_who_is_not_known_is_said_kindly_and_nobody_is_signed_in(ward)
     assert "nobody-here" not in answer.text
     assert auth.COOKIE not in web.cookies
     assert people(ward) == []
-    last = ward.noted()[-1]
-    assert (last["action"], last["actor"]) == ("launch:refused", "system")
-    assert json.loads(last["detail"]) == {"launch": "Ward EHR", "why": "the patient is not known here"}
+    last = ward.refusal()
+    assert (last["actor"], last["patient"], last["launch"]) == ("system", None, "Ward EHR")
+    assert (last["count"], last["why"]) == (1, "the patient is not known here")
 
 
 def test_patients_of_two_record_systems_are_told_apart_by_what_stands_before_their_ids(tmp_path):
