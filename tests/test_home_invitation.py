@@ -13,7 +13,9 @@ import vl_convert
 from PIL import Image
 
 from doors_watch import csrf_of, house
+from tocsin.definitions.home import home_texts
 from wards import opened
+from watched import LIB
 
 DOCS = Path(__file__).parents[1] / "docs" / "img"
 PICTURES = bool(os.environ.get("TOCSIN_SCREENSHOTS"))
@@ -75,6 +77,7 @@ def test_on_paper_the_square_and_its_end_and_never_the_code(tmp_path, scheme):
         page.get_by_role("button", name="Sign in").click()
         page.wait_for_url("**/")
         page.goto(f"/patient/{ward.service.store.ref_of('p12')}/home-access")
+        page.get_by_label("Language").select_option("es")
         page.get_by_role("button", name="Invite the patient").click()
         link = page.locator("#link").inner_text()
         assert page.locator("#code").is_visible()
@@ -85,7 +88,12 @@ def test_on_paper_the_square_and_its_end_and_never_the_code(tmp_path, scheme):
         assert not page.locator("#code").is_visible()
         code = page.locator("#code").text_content()
         assert code not in page.locator("body").inner_text()
-        assert "Works once, until" in page.locator("body").inner_text()
+        said = page.locator("main").inner_text()
+        # what the patient reads on it is in the language that the page will speak
+        texts = home_texts("es", LIB)
+        for text in (texts["enter"]["paper"], texts["enter"]["urgent"]):
+            assert text in said
+        assert re.search(texts.say("enter", "until", time=r"\d{4}-\d\d-\d\d \d\d:\d\d"), said)
         assert page.get_by_role("img", name="The link as a QR code").is_visible()
         assert read(page.screenshot()) == [link]
         if PICTURES and scheme == "light":
