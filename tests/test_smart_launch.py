@@ -161,6 +161,7 @@ def test_a_patient_who_is_not_known_is_said_kindly_and_nobody_is_signed_in(ward)
     answer = ward.launch(web, "nobody-here")
     assert (answer.status_code, title(answer)) == (404, "This patient is not watched here")
     assert "no reassurance" in answer.text
+    assert "Nobody was signed in" in answer.text
     assert "nobody-here" not in answer.text
     assert auth.COOKIE not in web.cookies
     assert people(ward) == []
@@ -225,6 +226,8 @@ def test_the_session_is_as_that_of_any_other_sign_in(ward):
     assert "samesite=strict" in session
     ward.built.clock.set(ward.built.clock.now() + auth.IDLE + 1)
     assert web.get(f"/patient/{ward.built.ref()}").headers["location"] == "/sign-in"
+    # whoever has no password learns there how to come back
+    assert "opens the patient there again" in web.get("/sign-in").text
 
 
 def test_a_launch_is_ended_after_ten_minutes(ward):

@@ -272,7 +272,7 @@ def once(request: Request) -> dict[str, str]:
 def refused(request: Request, what: str) -> Response:
     """A page that says what to do, and nothing of what came in the address."""
     status, title, text = SAID[what]
-    return page(request, "error.html", status=status, title=title, text=text)
+    return page(request, "launch-refused.html", status=status, title=title, text=text)
 
 
 def cookie_of(request: Request, state: str) -> Mapping[str, Any]:
