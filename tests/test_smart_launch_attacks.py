@@ -211,6 +211,22 @@ def test_what_is_no_code_is_not_sent_on(ward, code):
     assert "POST /token" not in ward.ehr.paths
 
 
+@pytest.mark.parametrize("secure", [False, True])
+def test_the_cookie_of_a_launch_is_out_of_reach_and_short(ward, tmp_path, secure):
+    launches = ward.built.app.state.launches
+    with house(f"sqlite:///{tmp_path}/w.db", secure=secure, launches=launches) as built:
+        web = built.client(headers=PAGE, base_url="https://testserver" if secure else "http://testserver")
+        answer = web.get("/launch", params={"iss": f"{ward.ehr.base}/fhir", "launch": "x"})
+    (cookie,) = answer.headers.get_list("set-cookie")
+    state = httpx.QueryParams(answer.headers["location"].partition("?")[2])["state"]
+    name = f"tocsin-launch-{state[:8]}"
+    assert cookie.startswith(f"__Host-{name}=" if secure else f"{name}=")
+    words = {each.strip().lower() for each in cookie.split(";")[1:]}
+    wanted = {"httponly", "samesite=lax", "path=/", f"max-age={launch.LIFE}"}
+    assert words == wanted | ({"secure"} if secure else set())
+    assert answer.headers["cache-control"] == "no-store"
+
+
 # --- two record systems ----------------------------------------------------------------------------------
 
 
