@@ -18,6 +18,7 @@ from tocsin.definitions.texts import texts
 from tocsin.watch import approvals, audit
 from tocsin.watch.home.answer import answer_of
 from tocsin.watch.home.diary import read
+from tocsin.watch.pages_look import templates
 from tocsin.watch.roles import SYSTEM, Actor
 from tocsin.watch.schema import audit as entries
 from watched import HOUR, LIB, NOON, fact
@@ -424,3 +425,8 @@ def test_a_patient_of_the_log_is_not_one_of_the_accounts(home):
     with pytest.raises(KeyError):
         invited(home, "p3")["password"]
     assert Actor("x", "patient").role not in home.tokens
+
+
+def test_every_sign_that_is_asked_has_a_drawing_and_no_drawing_is_of_nothing():
+    drawn = set(templates().env.get_template("home-signs.html").module.drawings)
+    assert drawn == set(PAGE.gives)

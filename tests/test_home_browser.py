@@ -471,3 +471,31 @@ def test_nobody_is_shut_out(at_home, ward, size, scheme):
     clean("answer")
     page.evaluate("document.documentElement.style.fontSize = '30px'")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "large text"
+
+
+SIGNS = """() => [...document.querySelectorAll("label.tile:has(.sign)")]
+  .filter(tile => tile.getClientRects().length)
+  .map(tile => {
+    const sign = tile.querySelector(".sign").getBoundingClientRect(), words = document.createRange();
+    words.selectNodeContents(tile.querySelector("span"));
+    const meets = (line) => line.right > sign.left + 1 && line.left < sign.right - 1
+      && line.bottom - 2 > sign.top && line.top + 2 < sign.bottom;
+    const over = [...words.getClientRects()].some(meets);
+    return { words: tile.innerText, over, high: tile.getBoundingClientRect().height };
+  })"""
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_a_drawing_stands_beside_the_words_and_never_over_them(at_home, language):
+    """On the narrowest phone; and a touch moves nothing, or the next one would hit another tile."""
+    phone = at_home(language=language)
+    phone.page.goto("/home/entry")
+    found = phone.page.evaluate(SIGNS)
+    assert len(found) == 8
+    assert not [each["words"] for each in found if each["over"]]
+    phone.page.locator("label.tile:visible").first.click()
+    assert [each["high"] for each in phone.page.evaluate(SIGNS)] == [each["high"] for each in found]
+    # read aloud it is the words alone
+    assert phone.page.locator(".sign:not([aria-hidden=true])").count() == 0
+    assert phone.page.get_by_role("checkbox", name=found[0]["words"], exact=True).is_checked()
+    assert phone.said == []

@@ -46,7 +46,8 @@ OPEN = {
     "GET /health", "GET /openapi.json", "GET /sign-in", "POST /sign-in", "POST /sign-out", "GET /first-run",
     "POST /first-run", "GET /demo", "GET /sheet.css", "GET /cds-services", "OPTIONS /cds-services",
     "OPTIONS /cds-services/{name}", "OPTIONS /cds-services/{name}/feedback", "GET /fhir/metadata",
-    "GET /fhir/.well-known/smart-configuration", "POST /fhir/auth/token",
+    "GET /fhir/.well-known/smart-configuration", "POST /fhir/auth/token", "GET /launch",
+    "GET /launch/callback",
 }  # fmt: skip
 #: The page at home, which has sessions of its own; `tests/test_home_doors.py` tries every one.
 HOME = {

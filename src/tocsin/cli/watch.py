@@ -66,7 +66,7 @@ def dialled(_context: click.Context, _option: click.Parameter, value: str | None
 )
 @click.option(
     "--clients", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Record systems that may ask for cards (CDS Hooks) or tokens (SMART).",
+    help="Record systems that may ask for cards (CDS Hooks) or tokens, or open pages (SMART).",
 )  # fmt: skip
 @click.option(
     "--scale", "scales", multiple=True, metavar="ID", help="Scales to watch. [default: ASTCT CRS, ICANS]"
@@ -117,6 +117,7 @@ def watch_command(
     Example:
         tocsin watch --demo --port 0 --for 3s
     """
+    from tocsin.watch import launch_trust
     from tocsin.watch.app import create_app
     from tocsin.watch.cds_trust import Trust
     from tocsin.watch.oidc import Provider
@@ -132,6 +133,7 @@ def watch_command(
     listen = Listen(host, port, tls_cert, tls_key, behind_proxy).checked()
     provider = Provider.read(oidc) if oidc else None
     trust = Trust.read(clients) if clients else None
+    launches = launch_trust.read(clients) if clients else ()
     if demo and hl7:
         raise click.UsageError("--demo takes no HL7 v2: real patients would lie among simulated ones")
     with opened(db, demo, speed) as store:
@@ -142,7 +144,7 @@ def watch_command(
         wards = interface(service, hl7, hl7_allow, hl7_time_zone or timezone, hl7_authority)
         app = create_app(
             service, secure=listen.secure, demo_code=code, oidc=provider, hosts=listen.hosts, cds=trust,
-            hl7=wards,
+            hl7=wards, launches=launches,
         )
         server = Server(app, service, listen)
         # asked before it listens: a store that hangs must not hold up the loop that hears signals

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 import sqlalchemy as sa
+from anyio import CapacityLimiter
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
@@ -22,6 +23,7 @@ from tocsin.watch import (
     fhir_api,
     fhir_out,
     fhir_says,
+    launch,
     patient_pages,
     protect,
     sign_in,
@@ -34,6 +36,7 @@ from tocsin.watch.hl7 import Listener
 from tocsin.watch.home import pages as home_pages
 from tocsin.watch.home import staff, visit
 from tocsin.watch.journal import failed
+from tocsin.watch.launch_trust import RecordSystem
 from tocsin.watch.oidc import Provider
 from tocsin.watch.pages_look import STATIC, templates
 from tocsin.watch.pages_reads import error_page, wants_page
@@ -58,7 +61,8 @@ FIXES = {
 
 #: Every room with doors or pages.
 DOORS = (
-    sign_in, board_pages, patient_pages, api, api_changes, smart, fhir_api, cds_hooks, staff, home_pages,
+    sign_in, launch, board_pages, patient_pages, api, api_changes, smart, fhir_api, cds_hooks, staff,
+    home_pages,
 )  # fmt: skip
 #: FHIR's names for what went wrong.
 ISSUES = {
@@ -76,6 +80,7 @@ def create_app(
     hosts: frozenset[str] | None = None,
     cds: Trust | None = None,
     hl7: Listener | None = None,
+    launches: tuple[RecordSystem, ...] = (),
 ) -> FastAPI:
     """The application around a service, which it starts and stops.
 
@@ -87,6 +92,7 @@ def create_app(
     cds       : which record systems may ask for cards; none = no one.
     hosts     : the names by which it may be asked for; none = any (behind a proxy that checks).
     hl7       : listens for HL7 v2 while the service runs; already open.
+    launches  : the record systems from which people may open a patient's page.
     """
 
     @asynccontextmanager
@@ -110,7 +116,8 @@ def create_app(
     app.state.service = service
     app.state.templates = templates()
     app.state.secure, app.state.demo_code, app.state.oidc = secure, demo_code, oidc
-    app.state.hosts, app.state.cds = hosts, cds
+    app.state.hosts, app.state.cds, app.state.launches = hosts, cds, launches
+    app.state.launching = CapacityLimiter(launch.AT_ONCE)
     for part in DOORS:
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -1,8 +1,9 @@
-"""What CDS Hooks asks elsewhere for: key sets and FHIR resources, of addresses fixed in configuration alone.
+"""What record systems are asked for: key sets, FHIR resources, what a code of theirs stands for.
 
-The only module of CDS Hooks that opens a connection. It goes nowhere else than it was sent: no redirect is
-followed, no proxy of the environment used, and a name that turns out to mean this machine, or an address
-that is no host's, is not asked. What comes is bounded in size and in time.
+The only module of CDS Hooks and of SMART launches that opens a connection; every address is fixed in
+configuration. It goes nowhere else than it was sent: no redirect is followed, no proxy of the environment
+used, and a name that turns out to mean this machine, or an address that is no host's, is not asked. What
+comes is bounded in size and in time.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import threading
 import time
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from tocsin.definitions.schema import TocsinError
 
@@ -23,7 +26,12 @@ PIECE = 65_536
 
 
 class FetchError(TocsinError):
-    """Something elsewhere that could not be had; says nothing of what was asked for."""
+    """Something elsewhere that could not be had; says nothing of what was asked for. `status` is the
+    answer's, where there was one."""
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 def address_of(text: str, *, secure: bool) -> SplitResult:
@@ -66,33 +74,54 @@ def get(url: str, *, deadline: float, headers: dict[str, str] | None = None, lar
 
     Raises `FetchError` for anything else: another status, a redirect, more bytes, more time, no connection.
     """
+    return _asked("GET", url, None, headers or {}, deadline, largest)
+
+
+def post(url: str, form: dict[str, str], *, deadline: float, headers: dict[str, str], largest: int) -> bytes:
+    """The JSON that answers a form, as bytes; the same is refused, and an answer that is not called JSON."""
+    told = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json", **headers}
+    return _asked("POST", url, urlencode(form).encode(), told, deadline, largest, kind="application/json")
+
+
+def _asked(
+    method: str, url: str, body: bytes | None, headers: dict[str, str], deadline: float, largest: int,
+    kind: str = "",
+) -> bytes:  # fmt: skip
     parts = urlsplit(url)
-    kind: Any = _Secure if parts.scheme == "https" else _Plain
-    connection = kind(parts.hostname or "", parts.port, timeout=_left(deadline))
+    secure: Any = _Secure if parts.scheme == "https" else _Plain
+    connection = secure(parts.hostname or "", parts.port, timeout=_left(deadline))
+    # what drips, a header too, begins each wait anew: only this ends it
+    last = threading.Timer(_left(deadline), connection.cut)
+    last.daemon = True
+    last.start()
     try:
         path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
-        told = {"Accept-Encoding": "identity", "User-Agent": "tocsin", **(headers or {})}
-        connection.request("GET", path, headers=told)
+        told = {"Accept-Encoding": "identity", "User-Agent": "tocsin", **headers}
+        connection.request(method, path, body=body, headers=told)
         answer = connection.getresponse()
         if answer.status != 200:
-            raise FetchError(f"the other side answered {answer.status}")
+            raise FetchError(f"the other side answered {answer.status}", answer.status)
         if answer.getheader("Content-Encoding", "identity") != "identity":
             raise FetchError("the answer is packed, which was not asked for")
-        body = bytearray()
+        said = answer.getheader("Content-Type", "").partition(";")[0].strip().lower()
+        if kind and said != kind:
+            raise FetchError(f"the answer is not called {kind}")
+        found = bytearray()
         while piece := answer.read1(PIECE):
-            body += piece
-            if len(body) > largest:
+            found += piece
+            if len(found) > largest:
                 raise FetchError(f"the answer is larger than {largest >> 10} KB")
-            if connection.sock is not None:
-                connection.sock.settimeout(_left(deadline))
+            _left(deadline)
+        _left(deadline)  # what was cut may look like an end
         if answer.length:
             raise FetchError("the answer breaks off")
-        return bytes(body)
+        return bytes(found)
     except (OSError, http.client.HTTPException, ValueError) as error:
         if isinstance(error, FetchError):
             raise
         raise FetchError(f"the other side could not be asked: {type(error).__name__}") from None
     finally:
+        last.cancel()
         connection.close()
 
 
@@ -135,9 +164,17 @@ def _may(host: str, place: str) -> bool:
 
 
 class _Plain(http.client.HTTPConnection):
+    line: socket.socket | None = None
+
     def connect(self) -> None:
         """Connect where `_connected` allows it."""
-        self.sock = _connected((self.host, self.port), self.timeout)
+        self.sock = self.line = _connected((self.host, self.port), self.timeout)
+
+    def cut(self) -> None:
+        """End it now, whoever waits on it; also after an answer took the connection over."""
+        if self.line is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(self.line, socket.SHUT_RDWR)
 
 
 class _Secure(_Plain):
@@ -146,4 +183,7 @@ class _Secure(_Plain):
     def connect(self) -> None:
         """The same, by TLS, the certificate checked against the host's name."""
         super().connect()
-        self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+        context = ssl.create_default_context()
+        wrapped = context.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
+        self.sock = self.line = wrapped
+        wrapped.do_handshake()

@@ -13,7 +13,7 @@ import threading
 import time
 import tomllib
 from base64 import urlsafe_b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,50 @@ class UntrustedError(TocsinError):
 
 
 @dataclass(slots=True)
+class Keys:
+    """The public keys of somebody on the list: `place` is a file in `folder`, or an https address."""
+
+    place: str
+    folder: Path
+    _set: KeySet | None = None
+    _asked: float = -1e9
+    _had: float = -1e9
+    _lock: Any = field(default_factory=threading.Lock)
+
+    def known(self, *, again: bool) -> KeySet | None:
+        """The keys; `again` asks anew, once a minute at most. None where there are none."""
+        with self._lock:
+            now = time.monotonic()
+            stands = self._set is not None and not again and now - self._had < RENEW
+            if not stands and now - self._asked >= FETCH:
+                self._asked = now
+                try:
+                    self._set, self._had = KeySet.import_key_set(json.loads(self._text())), now
+                except (OSError, FetchError, *UNREADABLE):
+                    pass  # those known before go on being used, for a day
+            return self._set if now - self._had < OLDEST else None
+
+    def _text(self) -> bytes:
+        if "://" in self.place:
+            return get(self.place, deadline=time.monotonic() + 5, largest=LARGEST)
+        return (self.folder / self.place).read_bytes()
+
+    def verified(self, token: str, algorithms: Sequence[str]) -> Mapping[str, Any]:
+        """What a token says that one of them signed. Raises `UntrustedError` with what does not hold."""
+        for again in (False, True):
+            keys = self.known(again=again)
+            if keys is None:
+                raise UntrustedError("the keys of its issuer cannot be had")
+            try:
+                return dict(jwt.decode(token, keys, algorithms=list(algorithms)).claims)
+            except InvalidKeyIdError:
+                continue  # perhaps a key newer than those we have
+            except UNREADABLE:
+                raise UntrustedError("its signature does not hold") from None
+        raise UntrustedError("its `kid` is not known")
+
+
+@dataclass(slots=True)
 class Client:
     """One record system on the list.
 
@@ -69,29 +113,7 @@ class Client:
     launch: str = ""
     role: str = ""
     life_seconds: int = LIFE
-    folder: Path = field(default_factory=Path)
-    _set: KeySet | None = None
-    _asked: float = -1e9
-    _had: float = -1e9
-    _lock: Any = field(default_factory=threading.Lock)
-
-    def key_set(self, *, again: bool) -> KeySet | None:
-        """Its public keys; `again` asks anew, once a minute at most. None where there are none."""
-        with self._lock:
-            now = time.monotonic()
-            stands = self._set is not None and not again and now - self._had < RENEW
-            if not stands and now - self._asked >= FETCH:
-                self._asked = now
-                try:
-                    self._set, self._had = KeySet.import_key_set(json.loads(self._text())), now
-                except (OSError, FetchError, *UNREADABLE):
-                    pass  # those known before go on being used, for a day
-            return self._set if now - self._had < OLDEST else None
-
-    def _text(self) -> bytes:
-        if "://" in self.keys:
-            return get(self.keys, deadline=time.monotonic() + 5, largest=LARGEST)
-        return (self.folder / self.keys).read_bytes()
+    signers: Keys = field(default_factory=lambda: Keys("", Path()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +126,9 @@ class Trust:
     @classmethod
     def read(cls, path: Path) -> Trust:
         """From a TOML file. Raises `TrustError` with what is wrong and the fix."""
-        try:
-            told = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise TrustError(f"{path}: cannot be read: {error}") from None
-        if unknown := sorted(set(told) - {"client", "docs"}):
-            raise TrustError(f"{path}: `{unknown[0]}` is not known\n  fix: [[client]] and docs")
-        tables = told.get("client")
-        if not isinstance(tables, list) or not tables or not all(isinstance(each, dict) for each in tables):
+        told = listed(path)
+        tables = tables_of(told, "client", path)
+        if not tables and not told.get("launch"):
             raise TrustError(f"{path}: it names no client\n  fix: one [[client]] a record system")
         clients = tuple(_client(each, f"{path}, client {place}", path.parent)
                         for place, each in enumerate(tables, 1))  # fmt: skip
@@ -120,7 +137,7 @@ class Trust:
             raise TrustError(f"{path}: two clients have one name, or one issuer and tenant")
         docs = told.get("docs", "")
         if docs:
-            _address(docs, f"{path}: docs", secure=True)
+            checked_address(docs, f"{path}: docs", secure=True)
         return cls(clients, docs)
 
     def admit(self, token: str, doors: tuple[str, ...], fresh: Fresh) -> Client:
@@ -129,9 +146,9 @@ class Trust:
         Raises `UntrustedError` with the check that failed.
         """
         client = self._named(token)
-        claims = _verified(token, client)
+        claims = client.signers.verified(token, client.algorithms)
         _for_us(claims, {client.audience + door for door in doors})
-        expires = _in_time(claims, client.life_seconds)
+        expires = in_time(claims, client.life_seconds)
         number = claims.get("jti")
         if not isinstance(number, str) or not 0 < len(number) <= 500:
             raise UntrustedError("it has no `jti`")
@@ -142,7 +159,7 @@ class Trust:
 
     def _named(self, token: str) -> Client:
         """The client whose issuer and tenant a token says it is of: whether it is, its signature shows."""
-        head, claims = _part(token, 0), _part(token, 1)
+        head, claims = part_of(token, 0), part_of(token, 1)
         mine = [each for each in self.clients if each.issuer == claims.get("iss")]
         tenant = claims.get("tenant")
         exact = [each for each in mine if each.tenant and each.tenant == tenant]
@@ -164,20 +181,44 @@ class Trust:
         return any(told in each.origins for each in self.clients)
 
 
+def listed(path: Path) -> dict[str, Any]:
+    """A trust list as it stands: a `[[client]]` asks for cards or tokens, a `[[launch]]` opens our pages."""
+    try:
+        told = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise TrustError(f"{path}: cannot be read: {error}") from None
+    if unknown := sorted(set(told) - {"client", "launch", "docs"}):
+        raise TrustError(f"{path}: `{unknown[0]}` is not known\n  fix: [[client]], [[launch]] and docs")
+    return told
+
+
+def tables_of(told: Mapping[str, Any], name: str, path: Path) -> list[dict[str, Any]]:
+    """The tables of one kind on a list. Raises `TrustError` where something else is called so."""
+    tables = told.get(name, [])
+    if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
+        raise TrustError(f"{path}: `{name}` is no list of tables\n  fix: one [[{name}]] a record system")
+    return tables
+
+
 def claimed(token: str) -> dict[str, Any]:
     """What a token says; true only of one that was admitted."""
-    return _part(token, 1)
+    return part_of(token, 1)
 
 
-def _client(told: Mapping[str, Any], where: str, folder: Path) -> Client:
-    if missing := [name for name in NEEDED if not told.get(name)]:
-        raise TrustError(f"{where}: `{missing[0]}` is missing\n  fix: it needs {', '.join(NEEDED)}")
-    if unknown := sorted(set(told) - {*TEXTS, *LISTS, "life_seconds"}):
+def shaped(
+    told: Mapping[str, Any], where: str, *, needed: Sequence[str], texts: Sequence[str],
+    lists: Sequence[str], others: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Raise `TrustError` where a table lacks something, holds something unknown, or is not text where it
+    should be."""
+    if missing := [name for name in needed if not told.get(name)]:
+        raise TrustError(f"{where}: `{missing[0]}` is missing\n  fix: it needs {', '.join(needed)}")
+    if unknown := sorted(set(told) - {*texts, *lists, *others}):
         raise TrustError(f"{where}: `{unknown[0]}` is not known")
-    for name in TEXTS:
+    for name in texts:
         if not isinstance(told.get(name, ""), str):
             raise TrustError(f"{where}: `{name}` is no text\n  fix: write it in quotes")
-    for name in LISTS:
+    for name in lists:
         value = told.get(name, [])
         if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
             raise TrustError(f'{where}: `{name}` is no list of texts\n  fix: {name} = ["..."]')
@@ -187,35 +228,39 @@ def _client(told: Mapping[str, Any], where: str, folder: Path) -> Client:
         raise TrustError(f"{where}: `{wrong[0]}` signs nothing here\n  fix: of {', '.join(ALGORITHMS)}")
     if told.get("role") and told["role"] not in ROLES:
         raise TrustError(f"{where}: there is no role `{told['role']}`\n  fix: one of {', '.join(ROLES)}")
+    if "://" in told["keys"]:
+        checked_address(told["keys"], f"{where}: keys", secure=True)
+
+
+def _client(told: Mapping[str, Any], where: str, folder: Path) -> Client:
+    shaped(told, where, needed=NEEDED, texts=TEXTS, lists=LISTS, others=("life_seconds",))
     life = told.get("life_seconds", LIFE)
     if not isinstance(life, int) or isinstance(life, bool) or not 10 <= life <= LONGEST_LIFE:
         raise TrustError(f"{where}: `life_seconds` is {life!r}\n  fix: 10 to {LONGEST_LIFE}")
-    if "://" in told["keys"]:
-        _address(told["keys"], f"{where}: keys", secure=True)
     for name in ("audience", "launch"):
         if told.get(name):
-            _address(told[name], f"{where}: {name}", secure=False)
+            checked_address(told[name], f"{where}: {name}", secure=False)
     for server in told.get("fhir_servers", ()):
-        _address(server, f"{where}: fhir_servers", secure=False)
+        checked_address(server, f"{where}: fhir_servers", secure=False)
     for origin in told.get("origins", ()):
-        parts = _address(origin, f"{where}: origins", secure=False)
+        parts = checked_address(origin, f"{where}: origins", secure=False)
         if parts.path:
             raise TrustError(f"{where}: `{origin}` is no origin\n  fix: scheme and host, no path")
     plain: dict[str, Any] = {name: told[name] for name in TEXTS if name in told}
     plain |= {name: tuple(told[name]) for name in LISTS if name in told}
     plain["audience"] = told["audience"].rstrip("/")
     plain["fhir_servers"] = tuple(each.rstrip("/") for each in told.get("fhir_servers", ()))
-    return Client(**plain, life_seconds=life, folder=folder)
+    return Client(**plain, life_seconds=life, signers=Keys(told["keys"], folder))
 
 
-def _address(text: Any, where: str, *, secure: bool) -> Any:
+def checked_address(text: Any, where: str, *, secure: bool) -> Any:
     try:
         return address_of(str(text), secure=secure)
     except FetchError as error:
         raise TrustError(f"{where}: {error}") from None
 
 
-def _part(token: str, place: int) -> dict[str, Any]:
+def part_of(token: str, place: int) -> dict[str, Any]:
     """A part of a token, as it says itself: nothing of it is known to be true yet."""
     parts = token.split(".")
     if len(token) > LONGEST or len(parts) != 3 or not token.isascii():
@@ -229,20 +274,6 @@ def _part(token: str, place: int) -> dict[str, Any]:
     return found
 
 
-def _verified(token: str, client: Client) -> Mapping[str, Any]:
-    for again in (False, True):
-        keys = client.key_set(again=again)
-        if keys is None:
-            raise UntrustedError("the keys of its issuer cannot be had")
-        try:
-            return dict(jwt.decode(token, keys, algorithms=list(client.algorithms)).claims)
-        except InvalidKeyIdError:
-            continue  # perhaps a key newer than those we have
-        except UNREADABLE:
-            raise UntrustedError("its signature does not hold") from None
-    raise UntrustedError("its `kid` is not known")
-
-
 def _for_us(claims: Mapping[str, Any], wanted: set[str]) -> None:
     told = claims.get("aud")
     named = told if isinstance(told, list) else [told]
@@ -250,7 +281,7 @@ def _for_us(claims: Mapping[str, Any], wanted: set[str]) -> None:
         raise UntrustedError("its `aud` is not the address that was asked")
 
 
-def _in_time(claims: Mapping[str, Any], life: int) -> float:
+def in_time(claims: Mapping[str, Any], life: float) -> float:
     """When it ends; raises where it is not good now, or was made to last too long."""
     moments = {name: claims.get(name) for name in ("exp", "iat")}
     moments["nbf"] = claims.get("nbf", moments["iat"])

@@ -43,8 +43,9 @@ from tocsin.watch.store import Store, url_of
 FORMAT = "tocsin-backup-1"
 #: In an order in which a row never names one that comes later.
 NAMES = (
-    "settings", "patients", "facts", "alerts", "accounts", "sessions", "tokens", "invitations", "home_access",
-    "home_sessions", "approvals", "audit", "fhir_resources", "cds_cards", "cds_feedback", "cds_seen",
+    "settings", "patients", "facts", "alerts", "accounts", "launch_accounts", "sessions", "tokens",
+    "invitations", "home_access", "home_sessions", "approvals", "audit", "fhir_resources", "cds_cards",
+    "cds_feedback", "cds_seen",
 )  # fmt: skip
 TABLES = {name: metadata.tables[name] for name in NAMES}
 #: Not carried: who is signed in, what a new store says of itself, and tokens that will have expired.

@@ -127,6 +127,15 @@ accounts = Table(
     Column("disabled", BigInteger),
 )
 
+#: Accounts of people who come from a record system: whose word for them, which account.
+launch_accounts = Table(
+    "launch_accounts",
+    metadata,
+    Column("issuer", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("account", Text, ForeignKey("accounts.name"), nullable=False, unique=True),
+)
+
 sessions = Table(
     "sessions",
     metadata,

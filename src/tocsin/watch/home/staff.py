@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import segno
 from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict
 
-from tocsin.definitions.home import home_languages
+from tocsin.definitions.home import home_languages, home_texts
 from tocsin.definitions.schema import near
 from tocsin.watch import auth as doors
 from tocsin.watch.api import Ref, answered, known_person, refused
@@ -53,6 +54,13 @@ def address(request: Request, secret: str) -> str:
     """The link, by the name under which the service was asked."""
     scheme = "https" if request.app.state.secure else request.url.scheme
     return f"{scheme}://{request.headers.get('host', request.url.netloc)}{ROOT}/open/{secret}"
+
+
+def square(link: str) -> str:
+    """The link as a QR code in SVG, black on white in either theme and on paper; shapes alone, no text. Never
+    the code that goes with it: one photograph would then be enough to come in."""
+    drawn = segno.make(link, error="m", micro=False)
+    return str(drawn.svg_inline(border=4, dark="#000", light="#fff", omitsize=True, svgclass="square"))
 
 
 @router.post("/patients/{ref}/home")
@@ -141,11 +149,12 @@ def invite_by_form(
     except access.AccessError as error:
         return page(
             request, "home-invited.html", status=409, ref=ref, made=None, wrong=str(error).splitlines(),
-            who=who, link="", tries=0,
+            who=who, link="", square="", tries=0, t=None,
         )  # fmt: skip
+    link = address(request, made.secret)
     return page(
-        request, "home-invited.html", ref=ref, made=made, link=address(request, made.secret), wrong=[],
-        who=who, tries=access.TRIES,
+        request, "home-invited.html", ref=ref, made=made, link=link, square=square(link), wrong=[], who=who,
+        tries=access.TRIES, t=home_texts(language, request.app.state.service.lib),
     )  # fmt: skip
 
 
