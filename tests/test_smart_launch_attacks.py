@@ -203,6 +203,15 @@ def test_a_refusal_of_the_record_system_is_said_plainly_and_repeats_none_of_its_
     assert "POST /token" not in ward.ehr.paths
 
 
+def test_a_code_that_comes_with_a_refusal_is_not_exchanged(ward):
+    web = ward.browser()
+    back = ward.sent_back(web)
+    answer = web.get(f"{back}&error=access_denied")
+    assert (answer.status_code, title(answer)) == (403, "The record system did not sign you in")
+    assert "POST /token" not in ward.ehr.paths
+    assert not comes_in(web)
+
+
 @pytest.mark.parametrize("code", ["", "x" * 5_000, "a\r\nb"])
 def test_what_is_no_code_is_not_sent_on(ward, code):
     web = ward.browser()
