@@ -20,9 +20,9 @@ GRADES = (1, 2, 3, 4, 5)
 
 #: One row a patient. `zero` is hour 0 of everything counted in hours: the first dose of a therapy where one
 #: is charted (`zero_is` "first-dose"), else the first fact ("first-fact"). `first` and `last` are the first
-#: and the last charted fact, `ended` is where follow-up ends: death, else the end of the last graded span, else
-#: `last`; never after the data cut. `doses` are the instants of every therapy dose, in order. `group` is what the cohort is
-#: told apart by ("all" where by nothing, "unknown" where a patient has no value).
+#: and the last charted fact, `ended` is where follow-up ends: death, else the end of the last graded span,
+#: else `last`; never after the data cut. `doses` are the instants of every therapy dose, in order. `group`
+#: is what the cohort is told apart by ("all" where by nothing, "unknown" where a patient has no value).
 PEOPLE = pa.schema([
     ("patient_id", pa.string()), ("group", pa.string()), ("therapy", pa.string()), ("zero", INSTANT),
     ("zero_is", pa.string()), ("doses", pa.list_(INSTANT)), ("dose_names", WORDS), ("first", INSTANT),
@@ -30,10 +30,10 @@ PEOPLE = pa.schema([
     ("age", pa.float64()), ("sex", pa.string()), ("facts", pa.int64()),
 ])  # fmt: skip
 
-#: One row a patient and scale, from `zero` on. `first_k` is the first instant at grade k or above;
-#: `hours` what was graded, `hours_open` where `up_to` is above `grade`, `hours_unmeasured` where grade 0
-#: stands only because nobody measured (grade 0, something ruled neither in nor out, and waited for);
-#: `open_grade_hours` is `up_to` minus `grade` summed over time.
+#: One row a patient and scale, from `zero` on. `first_k` is the first instant at grade k or above; `hours`
+#: what was graded, `hours_open` where `up_to` is above `grade`, `hours_unmeasured` where grade 0 stands only
+#: because nobody measured (grade 0, something ruled neither in nor out, and waited for); `open_grade_hours`
+#: is `up_to` minus `grade` summed over time.
 COURSES = pa.schema([
     ("patient_id", pa.string()), ("scale", pa.string()), ("max_grade", pa.int8()),
     ("max_up_to", pa.int8()), ("ambiguous", pa.bool_()), *((f"first_{k}", INSTANT) for k in GRADES),
@@ -41,32 +41,33 @@ COURSES = pa.schema([
     ("open_grade_hours", pa.float64()), ("flags", WORDS), ("definition", pa.string()),
 ])  # fmt: skip
 
-#: Everything given, by patient and time. Doses one row each; infusions and oxygen one row a run: neighbours of
-#: the same drug or device that touch. `kind`: therapy, anti-cytokine, steroid, antipyretic, vasopressor, inotrope,
-#: oxygen, blood-product, procedure, other. `value` is a dose, or the highest rate or flow of a run, in `unit`; `text` the device;
-#: `rows` how many charted rows are behind it.
+#: Everything given, by patient and time. Doses one row each; infusions and oxygen one row a run: neighbours
+#: of the same drug or device that touch. `kind`: therapy, anti-cytokine, steroid, antipyretic, vasopressor,
+#: inotrope, oxygen, blood-product, procedure, other. `value` is a dose, or the highest rate or flow of a
+#: run, in `unit`; `text` the device; `rows` how many charted rows are behind it.
 GIVEN = pa.schema([
     ("patient_id", pa.string()), ("measure", pa.string()), ("kind", pa.string()), ("time", INSTANT),
     ("end", INSTANT), ("value", pa.float64()), ("unit", pa.string()), ("text", pa.string()),
     ("rows", pa.int64()),
 ])  # fmt: skip
 
-#: Biomarkers: one row a patient, measure and day since `zero` (day 0: the first 24 h), the lowest and highest value
-#: charted that day in the measure's own unit.
+#: Biomarkers: one row a patient, measure and day since `zero` (day 0: the first 24 h), the lowest and
+#: highest value charted that day in the measure's own unit.
 MARKERS = pa.schema([
     ("patient_id", pa.string()), ("measure", pa.string()), ("day", pa.int32()), ("low", pa.float64()),
     ("high", pa.float64()), ("unit", pa.string()), ("rows", pa.int64()),
 ])  # fmt: skip
 
-#: Complications: one row a patient and complication that reached a stage or may have: the highest `stage` proven, the
-#: highest `up_to`, when a stage was first proven.
+#: Complications: one row a patient and complication that reached a stage or may have: the highest `stage`
+#: proven, the highest `up_to`, when a stage was first proven.
 STAGES = pa.schema([
     ("patient_id", pa.string()), ("complication", pa.string()), ("stage", pa.int8()),
     ("up_to", pa.int8()), ("first", INSTANT), ("definition", pa.string()),
 ])  # fmt: skip
 
-#: The graded spans of the patients that are drawn one by one (all, up to `DRAWN`; beyond, those whose id has the
-#: smallest SHA-256, so that who is drawn does not depend on the order of files). `unmeasured` as in `COURSES`.
+#: The graded spans of the patients that are drawn one by one (all, up to `DRAWN`; beyond, those whose id has
+#: the smallest SHA-256, so that who is drawn does not depend on the order of files). `unmeasured` as in
+#: `COURSES`.
 SPANS = pa.schema([
     ("patient_id", pa.string()), ("scale", pa.string()), ("start", INSTANT), ("end", INSTANT),
     ("grade", pa.int8()), ("up_to", pa.int8()), ("unmeasured", pa.bool_()),
@@ -81,8 +82,8 @@ DAYS = pa.schema([
 ])  # fmt: skip
 UNMEASURED, OVER, DEAD = -1, -2, -3
 
-#: Grades that people charted, beside ours at that instant. `scale` is the one the chart names, else null; `ours`
-#: says under which scale `grade` and `up_to` were derived.
+#: Grades that people charted, beside ours at that instant. `scale` is the one the chart names, else null;
+#: `ours` says under which scale `grade` and `up_to` were derived.
 CHARTED = pa.schema([
     ("patient_id", pa.string()), ("time", INSTANT), ("scale", pa.string()), ("charted", pa.int8()),
     ("ours", pa.string()), ("grade", pa.int8()), ("up_to", pa.int8()),
