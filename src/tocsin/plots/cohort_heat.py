@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 
 import altair as alt
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from tocsin.plots.cohort_lanes import Person, persons, until
 from tocsin.plots.cohort_page import PAD, WIDTH, Names, badge, begun, called, ended, hatch, key
 from tocsin.plots.look import number
-from tocsin.plots.surface import Axis, Surface, day_step
+from tocsin.plots.surface import Axis, Surface, apart, day_step
 
 LEFT, TALL, TALLEST, LEAST = 130.0, 560.0, 16.0, 1.0  # px: rows, at most and at least so high
 BY_HOUR = 14 * 24  # a longer course is cut into pieces of 4 h
@@ -54,6 +55,8 @@ def patient_hours(
     rows: list[dict[str, object]] = []
     blank: list[dict[str, object]] = []
     open_: list[dict[str, float]] = []
+    over: list[dict[str, float]] = []
+    sections: list[tuple[int, int, float, float]] = []
     at = top
     for grade, some in groupby(drawn, key=lambda one: one.highest(scale)):
         many = list(some)
@@ -68,14 +71,18 @@ def patient_hours(
                     rows.append({**box, **tip, "grade": str(mine), "fill": look.grades[mine]})
                     if value >= OPEN:
                         open_.append(box)
+            stop = axis(min(one.ended, end))
+            over.append({"x": stop, "x2": stop + (6 if one.death is not None else 2), "y": at, "y2": at + tall})
             at += tall
-        _section(page, grade, len(many), at - tall * len(many), at)
+        sections.append((grade, len(many), at - tall * len(many), at))
         at += 6
+    _sections(page, sections, top, bottom)
     tips = ("patient", "hours", "grade")
     page.add("rect", rows, colour="fill", tooltip=tips)
     page.add("rect", blank, color=look.unmeasured, tooltip=tips,
              **({"stroke": look.unmeasured_edge, "strokeDash": [3, 2], "strokeWidth": 0.6} if tall >= 5 else {}))  # fmt: skip
     page.add("area", hatch(open_, lambda _: look.grades[3]), colour="fill", opacity=0.8)
+    page.add("rect", over, color=look.ink)
     step_days = day_step(end / 24, axis.end - axis.start)
     ticks = [k * step_days for k in range(int(end / 24 / step_days + 1e-9) + 1)]
     for tick in ticks:
@@ -83,7 +90,7 @@ def patient_hours(
         page.write(number(tick), axis(24 * tick), bottom + 13, size=11.5, align="center")
     page.add("rule", [{"x": axis(24 * t), "y": top, "y2": bottom} for t in ticks], color=look.ink, opacity=0.12)
     page.write("days since the first dose", axis.end, bottom + 30, align="right", colour=look.muted)
-    said += f" Each cell is {step} h, coloured by its highest grade; empty after the record's end."
+    said += f" Each cell is {step} h, coloured by its highest grade. A dark tick ends the record, a wide one is death."
     return ended(page, bottom + 32, said, note)
 
 
@@ -100,11 +107,9 @@ def cells(one: Person, scale: str, end: float, step: int) -> NDArray[np.int64]:
             continue
         value = BLANK if run.unmeasured else run.grade + (OPEN if run.up_to > run.grade else 0)
         piece = found[first:last]
-        stronger = (value % OPEN if value >= 0 else value, value) > (0, 0)
         grade = np.where(piece >= 0, piece % OPEN, piece)
         mine = value % OPEN if value >= 0 else value
         np.copyto(piece, value, where=(grade < mine) | ((grade == mine) & (piece < value)))
-        del stronger
     return found
 
 
@@ -116,14 +121,14 @@ def _runs(values: NDArray[np.int64]) -> list[tuple[int, int, int]]:
     return [(int(values[a]), a, b) for a, b in zip(edges, edges[1:], strict=False)]
 
 
-def _section(page: Surface, grade: int, count: int, top: float, bottom: float) -> None:
-    """How many patients had this highest grade, beside their rows; said where there is room."""
+def _sections(
+    page: Surface, sections: Sequence[tuple[int, int, float, float]], low: float, high: float
+) -> None:  # fmt: skip
+    """How many patients had each highest grade, beside their rows."""
     look, x = page.look, PAD + LEFT - 10
-    page.add("rule", [{"x": x, "y": top, "y2": max(bottom, top + 1)}], color=look.muted, strokeWidth=2)
-    if bottom - top < 15:
-        return
-    middle = (top + bottom) / 2
-    badge(page, PAD + 8, middle, grade)
-    page.write(f"{count:,}", PAD + 24, middle, size=13, bold=True)
-    if bottom - top > 34:
-        page.write("patient" if count == 1 else "patients", PAD + 24, middle + 15, colour=look.muted)
+    places = apart([(top + bottom) / 2 for *_, top, bottom in sections], 22, low + 6, max(high - 6, low + 6))
+    for place, (grade, count, top, bottom) in zip(places, sections, strict=True):
+        page.add("rule", [{"x": x, "y": top, "y2": max(bottom, top + 1)}], color=look.muted, strokeWidth=2)
+        page.add("line", [{"x": x - 26, "y": place}, {"x": x - 2, "y": (top + bottom) / 2}], color=look.line)
+        badge(page, PAD + 8, place, grade)
+        page.write(f"{count:,}", PAD + 24, place, size=13, bold=True)

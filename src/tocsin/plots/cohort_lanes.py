@@ -23,7 +23,8 @@ from tocsin.plots.surface import Axis, Surface, day_step
 PEOPLE = ("patient_id", "group", "zero", "doses", "ended", "death")
 SPANS = ("patient_id", "scale", "start", "end", "grade", "up_to", "unmeasured")
 GIVEN = ("patient_id", "measure", "kind", "time", "end", "text")
-LEFT, BAND, SECOND, GIVEN_ROW, GAP = 214.0, 14.0, 7.0, 9.0, 4.0  # px
+LEFT, BAND, SECOND, GIVEN_ROW, GAP = 214.0, 14.0, 7.0, 14.0, 4.0  # px
+NEAR = 7.0  # px between two marks of a kind; nearer ones are one mark
 Row = Mapping[str, Any]
 
 
@@ -132,14 +133,14 @@ def _joined(runs: list[Run], row: Row, zero: Mapping[str, datetime], last: Mappi
     runs.append(Run(start, end, *look))
 
 
-def until(found: Iterable[Person], days: float | None, *, quiet: float = 1.0) -> float:
+def until(found: Iterable[Person], days: float | None) -> float:
     """Hours at which the axis ends: as asked, else when the last patient's record does, in whole days."""
     if days is not None:
         if not days > 0:
             raise PlotError(f"{days} days\n  why: an axis has a length\n  fix: more than 0")
         return days * 24.0
-    last = max(max(one.ended, *(run.end for runs in one.runs.values() for run in runs)) for one in found)
-    return max(quiet, float(-(-last // 24))) * 24.0
+    last = max(one.ended for one in found)
+    return max(1.0, float(-(-last // 24))) * 24.0
 
 
 def swimlane(
@@ -178,9 +179,9 @@ def swimlane(
     tall = BAND + (SECOND + 1 if second else 0) + GIVEN_ROW + GAP
     top, bottom = y + 22, y + 22 + tall * len(drawn) + 4
     page.panel(axis.start - 2, axis.end + 8, top, bottom)
-    ticks = _days(page, axis, top, bottom)
+    _days(page, axis, top, bottom)
     groups = len({one.group for one in drawn}) > 1
-    layers = _Layers([], [], [], [], [])
+    layers = _Layers([], [], [], [])
     before = -1
     for k, one in enumerate(drawn):
         at = top + 4 + k * tall
@@ -196,11 +197,11 @@ def swimlane(
     for k, one in enumerate(drawn):
         at = top + 4 + k * tall
         _treatments(page, one, treated.get(one.id, ()), axis, at, tall)
-    page.write("days since the first dose", axis.end + 8, top - 28 if not ticks else bottom + 28, align="right",
-               colour=page.look.muted)  # fmt: skip
+    page.write("days since the first dose", axis.end + 8, bottom + 30, align="right", colour=page.look.muted)
     beyond = sum(1 for one in drawn if one.ended > end + 1e-9)
     if beyond:
         said += f" {beyond:,} of them go on after day {number(end / 24)}."
+    said += " Doses of one kind within a few hours of each other are one mark; an upright line ends the record."
     return ended(page, bottom + 28, said, note)
 
 
@@ -210,8 +211,7 @@ class _Layers:
 
     solid: list[dict[str, Any]]
     blank: list[dict[str, Any]]
-    boxes: list[dict[str, Any]]
-    stripes: list[dict[str, Any]]
+    open: list[dict[str, Any]]
     words: list[tuple[str, float, float, str]]
 
 
@@ -232,10 +232,7 @@ def _bands(
             continue
         to.solid.append({**box, "fill": look.grades[run.grade]})
         if run.up_to > run.grade:
-            to.stripes += hatch([box], lambda _, up=run.up_to: look.grades[up])  # type: ignore[misc]
-            for row in to.stripes[-1:]:
-                row["group"] = f"{row['group']}"
-            to.boxes.append(box)
+            to.open.append({**box, "fill": look.grades[run.up_to]})
         if run.grade and right - left > 12 and bottom - top >= 12:
             to.words.append((str(run.grade), (left + right) / 2, (top + bottom) / 2, look.on_grade[run.grade]))
 
@@ -243,8 +240,8 @@ def _bands(
 def _flush(page: Surface, layers: _Layers) -> None:
     look, tips = page.look, ("patient", "scale", "grade", "hours")
     page.add("rect", layers.solid, colour="fill", tooltip=tips)
-    page.add("area", layers.stripes, colour="fill")
-    page.add("rect", layers.boxes, color="transparent", stroke=look.ink, strokeDash=[3, 2], strokeWidth=0.7)
+    page.add("area", hatch(layers.open, lambda n: str(layers.open[n]["fill"])), colour="fill")
+    page.add("rect", layers.open, color="transparent", stroke=look.ink, strokeDash=[3, 2], strokeWidth=0.7)
     page.add("rect", layers.blank, color=look.unmeasured, stroke=look.unmeasured_edge, strokeDash=[3, 2],
              strokeWidth=0.8, tooltip=tips)  # fmt: skip
     for text, x, y, colour in layers.words:
@@ -262,7 +259,7 @@ def _name(page: Surface, one: Person, grade: int, y: float, groups: bool, names:
                    colour=page.look.muted)  # fmt: skip
 
 
-def _days(page: Surface, axis: Axis, top: float, bottom: float) -> list[float]:
+def _days(page: Surface, axis: Axis, top: float, bottom: float) -> None:
     days = axis.high / 24
     step = day_step(days, axis.end - axis.start)
     ticks = [k * step for k in range(int(days / step + 1e-9) + 1)]
@@ -270,7 +267,6 @@ def _days(page: Surface, axis: Axis, top: float, bottom: float) -> list[float]:
     for tick in ticks:
         for y in (top - 10, bottom + 13):
             page.write(number(tick), axis(24 * tick), y, size=11.5, align="center")
-    return ticks
 
 
 SYMBOLS = (
@@ -317,8 +313,9 @@ def _run(page: Surface, rows: Sequence[Mapping[str, float]], colour: str, double
 
 
 def _treatments(page: Surface, one: Person, given: Iterable[Row], axis: Axis, top: float, tall: float) -> None:
-    look, low = page.look, top + tall - GAP - GIVEN_ROW / 2
-    page.add("rule", [{"x": axis(min(one.ended, axis.high)), "y": top, "y2": top + tall - GAP}], color=look.line)
+    look, foot = page.look, top + tall - GAP
+    high, low = foot - GIVEN_ROW + 3.5, foot - 4.5
+    page.add("rule", [{"x": axis(min(one.ended, axis.high)), "y": top, "y2": foot}], color=look.line)
     runs: dict[bool, list[dict[str, float]]] = {False: [], True: []}
     marks: dict[str, list[tuple[float, float]]] = {}
     for row in given:
@@ -329,13 +326,22 @@ def _treatments(page: Surface, one: Person, given: Iterable[Row], axis: Axis, to
         device = row["kind"] == "oxygen" and row["text"] == "ventilator"
         if device or row["kind"] == "vasopressor":
             left = axis(max(start, 0.0))
-            runs[device].append({"x": left, "x2": max(axis(min(end, axis.high)), left + 2), "y": low})
+            runs[device].append({"x": left, "x2": max(axis(min(end, axis.high)), left + 2), "y": high})
         elif row["kind"] in ("anti-cytokine", "steroid"):
             marks.setdefault(row["kind"], []).append((axis(max(start, 0.0)), low))
     for double, colour in ((False, look.pressor), (True, look.oxygen)):
         _run(page, runs[double], colour, double)
     marks["therapy"] = [(axis(d), low) for d in one.doses if 0 <= d <= axis.high]
     for shape, kind, _ in SYMBOLS[:3]:
-        _mark(page, marks.get(kind, ()), shape, kind)
+        _mark(page, _apart(marks.get(kind, ())), shape, kind)
     if one.death is not None and 0 <= one.death <= axis.high:
         _mark(page, [(axis(one.death), top + BAND / 2)], CROSS, "death")
+
+
+def _apart(marks: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Marks of one kind without those that would cover the one before."""
+    kept: list[tuple[float, float]] = []
+    for x, y in sorted(marks):
+        if not kept or x - kept[-1][0] >= NEAR:
+            kept.append((x, y))
+    return kept
