@@ -72,15 +72,22 @@ def patient_hours(
                     if value >= OPEN:
                         open_.append(box)
             stop = axis(min(one.ended, end))
-            over.append({"x": stop, "x2": stop + (6 if one.death is not None else 2), "y": at, "y2": at + tall})
+            over.append(
+                {"x": stop, "x2": stop + (6 if one.death is not None else 2), "y": at, "y2": at + tall}
+            )
             at += tall
         sections.append((grade, len(many), at - tall * len(many), at))
         at += 6
     _sections(page, sections, top, bottom)
     tips = ("patient", "hours", "grade")
     page.add("rect", rows, colour="fill", tooltip=tips)
-    page.add("rect", blank, color=look.unmeasured, tooltip=tips,
-             **({"stroke": look.unmeasured_edge, "strokeDash": [3, 2], "strokeWidth": 0.6} if tall >= 5 else {}))  # fmt: skip
+    page.add(
+        "rect",
+        blank,
+        color=look.unmeasured,
+        tooltip=tips,
+        **({"stroke": look.unmeasured_edge, "strokeDash": [3, 2], "strokeWidth": 0.6} if tall >= 5 else {}),
+    )
     page.add("area", hatch(open_, lambda _: look.grades[3]), colour="fill", opacity=0.8)
     page.add("rect", over, color=look.ink)
     step_days = day_step(end / 24, axis.end - axis.start)
@@ -88,7 +95,9 @@ def patient_hours(
     for tick in ticks:
         page.write(number(tick), axis(24 * tick), top - 10, size=11.5, align="center")
         page.write(number(tick), axis(24 * tick), bottom + 13, size=11.5, align="center")
-    page.add("rule", [{"x": axis(24 * t), "y": top, "y2": bottom} for t in ticks], color=look.ink, opacity=0.12)
+    page.add(
+        "rule", [{"x": axis(24 * t), "y": top, "y2": bottom} for t in ticks], color=look.ink, opacity=0.12
+    )
     page.write("days since the first dose", axis.end, bottom + 30, align="right", colour=look.muted)
     said += f" Each cell is {step} h, coloured by its highest grade. A dark tick ends the record, a wide one is death."
     return ended(page, bottom + 32, said, note)

@@ -13,7 +13,18 @@ import pyarrow.compute as pc
 
 from tocsin.plots.canvas import fit
 from tocsin.plots.cohort_page import (
-    PAD, WIDTH, Names, asked, badge, begun, called, ended, graded, hatch, key, nothing,
+    PAD,
+    WIDTH,
+    Names,
+    asked,
+    badge,
+    begun,
+    called,
+    ended,
+    graded,
+    hatch,
+    key,
+    nothing,
 )  # fmt: skip
 from tocsin.plots.course import HOUR, PlotError
 from tocsin.plots.labels import width as wide
@@ -144,9 +155,19 @@ def until(found: Iterable[Person], days: float | None) -> float:
 
 
 def swimlane(
-    people: pa.Table, spans: pa.Table, given: pa.Table, scale: str, *, second: str | None = None, most: int = 60,
-    days: float | None = None, names: Names = None, note: str = "", title: str = "", theme: str = "light",
-) -> alt.LayerChart:  # fmt: skip
+    people: pa.Table,
+    spans: pa.Table,
+    given: pa.Table,
+    scale: str,
+    *,
+    second: str | None = None,
+    most: int = 60,
+    days: float | None = None,
+    names: Names = None,
+    note: str = "",
+    title: str = "",
+    theme: str = "light",
+) -> alt.LayerChart:
     """Draw one lane a patient, coloured by grade, with doses and treatments, highest grades first.
 
     Parameters
@@ -201,7 +222,9 @@ def swimlane(
     beyond = sum(1 for one in drawn if one.ended > end + 1e-9)
     if beyond:
         said += f" {beyond:,} of them go on after day {number(end / 24)}."
-    said += " Doses of one kind within a few hours of each other are one mark; an upright line ends the record."
+    said += (
+        " Doses of one kind within a few hours of each other are one mark; an upright line ends the record."
+    )
     return ended(page, bottom + 28, said, note)
 
 
@@ -234,7 +257,9 @@ def _bands(
         if run.up_to > run.grade:
             to.open.append({**box, "fill": look.grades[run.up_to]})
         if run.grade and right - left > 12 and bottom - top >= 12:
-            to.words.append((str(run.grade), (left + right) / 2, (top + bottom) / 2, look.on_grade[run.grade]))
+            to.words.append(
+                (str(run.grade), (left + right) / 2, (top + bottom) / 2, look.on_grade[run.grade])
+            )
 
 
 def _flush(page: Surface, layers: _Layers) -> None:
@@ -270,9 +295,11 @@ def _days(page: Surface, axis: Axis, top: float, bottom: float) -> None:
 
 
 SYMBOLS = (
-    ("circle", "therapy", "therapy dose"), ("diamond", "anti-cytokine", "tocilizumab or another anti-cytokine drug"),
-    ("triangle-up", "steroid", "steroid"), (CROSS, "death", "death"),
-)  # fmt: skip
+    ("circle", "therapy", "therapy dose"),
+    ("diamond", "anti-cytokine", "tocilizumab or another anti-cytokine drug"),
+    ("triangle-up", "steroid", "steroid"),
+    (CROSS, "death", "death"),
+)
 
 
 def _symbols(page: Surface, y: float, second: str | None) -> float:
@@ -299,20 +326,34 @@ def _mark(page: Surface, at: Sequence[tuple[float, float]], shape: str, kind: st
         page.add("point", rows, shape=shape, size=70, color=look.ink, filled=False, strokeWidth=2.2)
         return
     hollow = kind == "steroid"
-    page.add("point", rows, shape=shape, size=58 if shape != "circle" else 44, filled=True,
-             color=look.panel if hollow else look.given[kind], stroke=look.given[kind] if hollow else look.panel,
-             strokeWidth=1.4 if hollow else 0.8)  # fmt: skip
+    page.add(
+        "point",
+        rows,
+        shape=shape,
+        size=58 if shape != "circle" else 44,
+        filled=True,
+        color=look.panel if hollow else look.given[kind],
+        stroke=look.given[kind] if hollow else look.panel,
+        strokeWidth=1.4 if hollow else 0.8,
+    )
 
 
 def _run(page: Surface, rows: Sequence[Mapping[str, float]], colour: str, double: bool) -> None:
     """A run of a drug as one thick bar, of a device as two thin lines: told apart without colour."""
     if double:
-        page.add("rule", [{**row, "y": row["y"] + d} for row in rows for d in (-2, 2)], color=colour, strokeWidth=1.4)
+        page.add(
+            "rule",
+            [{**row, "y": row["y"] + d} for row in rows for d in (-2, 2)],
+            color=colour,
+            strokeWidth=1.4,
+        )
     else:
         page.add("rule", rows, color=colour, strokeWidth=4)
 
 
-def _treatments(page: Surface, one: Person, given: Iterable[Row], axis: Axis, top: float, tall: float) -> None:
+def _treatments(
+    page: Surface, one: Person, given: Iterable[Row], axis: Axis, top: float, tall: float
+) -> None:
     look, foot = page.look, top + tall - GAP
     high, low = foot - GIVEN_ROW + 3.5, foot - 4.5
     page.add("rule", [{"x": axis(min(one.ended, axis.high)), "y": top, "y2": foot}], color=look.line)
@@ -332,7 +373,7 @@ def _treatments(page: Surface, one: Person, given: Iterable[Row], axis: Axis, to
     for double, colour in ((False, look.pressor), (True, look.oxygen)):
         _run(page, runs[double], colour, double)
     marks["therapy"] = [(axis(d), low) for d in one.doses if 0 <= d <= axis.high]
-    for shape, kind, _ in SYMBOLS[:3]:
+    for shape, kind, _ in reversed(SYMBOLS[:3]):
         _mark(page, _apart(marks.get(kind, ())), shape, kind)
     if one.death is not None and 0 <= one.death <= axis.high:
         _mark(page, [(axis(one.death), top + BAND / 2)], CROSS, "death")
