@@ -269,7 +269,7 @@ def onset_histogram(
         for dose in doses:
             some = [r for r in dosed if r["group"] == group and min(r["dose_number"], DOSES) == dose]
             tallest = max(tallest, *_heights(some, step, end).sum(0).tolist())
-    for row, dose in enumerate(doses):
+    for _row, dose in enumerate(doses):
         for group, (_, left, right) in zip(groups, across, strict=True):
             some = [r for r in dosed if r["group"] == group and min(r["dose_number"], DOSES) == dose]
             said = f"dose {dose}{' and later' if dose == DOSES else ''}"

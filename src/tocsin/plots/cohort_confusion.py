@@ -71,7 +71,8 @@ def confusion(
     groups = few(row["group"] for row in found)
     if isinstance(kappa, int | float) and len(groups) > 1:
         raise PlotError(
-            f"one kappa for {len(groups)} groups\n  why: each has its own\n  fix: one for each, by name, or one group"
+            f"one kappa for {len(groups)} groups\n  why: each has its own\n"
+            "  fix: one for each, by name, or one group"
         )
     page, y = begun("confusion", title, theme)
     sides = (called(pairs[0][0], names), called(pairs[0][1], names))

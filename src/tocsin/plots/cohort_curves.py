@@ -70,8 +70,9 @@ def cumulative_incidence(
 
     Parameters
     ----------
-    curves : `group, scale, curve, hours, estimate, low, high, at_risk, events, censored`; an estimate (0 to 1)
-        holds from `hours` on. Drawn where there: `onset-any`, `onset-at-least-2`, `onset-at-least-3` with
+    curves : `group, scale, curve, hours, estimate, low, high, at_risk, events, censored`; an estimate
+        (0 to 1) holds from `hours` on. Drawn where there: `onset-any`, `onset-at-least-2`,
+        `onset-at-least-3` with
         their 95 % bands, `death` and `record-over` as thin lines.
     days : where to end; else after the last event, with a little room.
 
@@ -147,14 +148,12 @@ def _figure(
     page, y = begun(name, title, theme)
     y = _key(page, used, y + 6, survival)
     places = grid(len(panels), PAD + 44, 30.0 + 44)
-    tall = TALL[
-        1 + max(row for row, *_ in places[:1]) if len(panels) == 1 else 2 if len(panels) in (2, 4) else 3
-    ]
+    tall = TALL[1 if len(panels) == 1 else 2 if len(panels) in (2, 4) else 3]
     risks = [curve for curve in used if curve.grade is not None]
     deep = tall + 54 + 17 * len(risks) + 44
     for (group, scale), (level, left, right) in zip(panels, places, strict=True):
         said = heading(group, scale, groups, scales, names)
-        _panel(page, panels[group, scale], risks, fit(said, right - left, 13, True), left, right,
+        _panel(page, panels[group, scale], risks, fit(said, right - left - wide(down, 11.5) - 12, 13, True), left, right,
                y + level * deep, tall, end, across, down, survival)  # fmt: skip
     y += deep * (places[-1][0] + 1) - 30
     return ended(page, y, note)
@@ -173,7 +172,8 @@ def _checked(group: str, curve: Curve, rows: Sequence[Row]) -> None:
                 value is not None and not -1e-9 <= value <= 1 + 1e-9
             ):
                 raise PlotError(
-                    f"{where}: {name} is {value} at {row['hours']} h\n  why: it is a share of patients\n  fix: 0 to 1"
+                    f"{where}: {name} is {value} at {row['hours']} h\n"
+                    "  why: it is a share of patients\n  fix: 0 to 1"
                 )
 
 
@@ -259,7 +259,7 @@ def _panel(
                        colour=look.muted)  # fmt: skip
     low = top + tall + 34
     page.write("at risk", left, low, colour=look.muted)
-    for k, curve in enumerate(risks):
+    for _k, curve in enumerate(risks):
         if curve.grade is None:
             continue
         low += 17

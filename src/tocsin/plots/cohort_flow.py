@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,8 +66,8 @@ def scale_flow(
 
     Parameters
     ----------
-    confusion : `group, rows, columns, row, column, patients`: how many stand at grade `row` of scale `rows` and
-        `column` of scale `columns`; a pair may stand in either order.
+    confusion : `group, rows, columns, row, column, patients`: how many stand at grade `row` of scale `rows`
+        and `column` of scale `columns`; a pair may stand in either order.
     scales : from left to right; else the first pair of the table.  group : one; else all together.
 
     Raises
@@ -83,7 +84,7 @@ def scale_flow(
         raise PlotError(
             f"{len(wanted)} scale\n  why: a flow goes from one to another\n  fix: two scales or more"
         )
-    links = [_between(rows, a, b) for a, b in zip(wanted, wanted[1:], strict=False)]
+    links = [_between(rows, a, b) for a, b in itertools.pairwise(wanted)]
     page, y = begun("scale-flow", title, theme)
     y = key(page, y + 6, highest=max(max(pair) for of in links for pair in of)) + 6
     heads = [called(scale, names) for scale in wanted]
@@ -91,7 +92,7 @@ def scale_flow(
     moved = [sum(n for (a, b), n in of.items() if a != b) for of in links]
     total = sum(links[0].values())
     told = "; ".join(
-        f"{n:,} of {total:,} patients ({percent(n / total) if total else 0} %) have another highest grade under "
+        f"{n:,} of {total:,} patients ({percent(n / total)} %) have another highest grade under "
         f"{b} than under {a}"
         for n, a, b in zip(moved, heads, heads[1:], strict=False)
     )
@@ -137,8 +138,8 @@ def daily_flow(
 
     Parameters
     ----------
-    days : `group, scale, day, grade, next, patients`: how many stood at `grade` on `day` and at `next` on the day
-        after; -1 nobody measuring, -2 record over, -3 dead.
+    days : `group, scale, day, grade, next, patients`: how many stood at `grade` on `day` and at `next` on the
+        day after; -1 nobody measuring, -2 record over, -3 dead.
     scale : which, where the table has several.  group : one; else all together.  last : the last day drawn.
 
     Raises
@@ -320,8 +321,8 @@ def patient_flow(
 
     Parameters
     ----------
-    rows : `(label, n, why_left)` from first to last. `why_left` says why those left who are not in the next box;
-        several reasons may be lines of it.
+    rows : `(label, n, why_left)` from first to last. `why_left` says why those left who are not in the next
+        box; several reasons may be lines of it.
 
     Raises
     ------
@@ -330,7 +331,7 @@ def patient_flow(
     if not rows:
         raise nothing("step", "at least one `(label, n, why_left)`")
     counts([{"n": n} for _, n, _ in rows], "n")
-    for (label, n, why), (after, m, _) in zip(rows, rows[1:], strict=False):
+    for (label, n, why), (after, m, _) in itertools.pairwise(rows):
         if m > n:
             raise PlotError(
                 f"{m:,} {after} of {n:,} {label}\n  why: nobody joins on the way\n  fix: check the steps"

@@ -65,6 +65,10 @@ class Person:
     def highest(self, scale: str) -> int:
         return max((run.grade for run in self.runs.get(scale, ())), default=0)
 
+    def up_to(self, scale: str) -> int:
+        """The highest grade not ruled out while somebody measured."""
+        return max((r.grade if r.unmeasured else r.up_to for r in self.runs.get(scale, ())), default=0)
+
     def onset(self, scale: str) -> float:
         return min((run.start for run in self.runs.get(scale, ()) if run.grade), default=float("inf"))
 
@@ -72,12 +76,12 @@ class Person:
 def persons(people: pa.Table, spans: pa.Table, scales: Sequence[str], most: int) -> tuple[list[Person], str]:
     """Patients by highest grade, then onset, with their runs; and in words who was left out.
 
-    Only patients with a span of the first scale can be drawn. Of more than `most`, every k-th of that order is
-    kept, so that each grade keeps about its share.
+    Only patients with a span of the first scale can be drawn. Of more than `most`, every k-th of that order
+    is kept, so that each grade keeps about its share.
 
     Raises
     ------
-    PlotError : a column is missing, fewer than one lane, nobody of this scale, a span that ends before it starts.
+    PlotError : a column is missing, fewer than one lane, nobody of this scale, time that goes back.
     """
     if most < 1:
         raise PlotError(f"{most} patients\n  why: a figure of nobody shows nothing\n  fix: 1 or more")
@@ -173,9 +177,9 @@ def swimlane(
     Parameters
     ----------
     people : `patient_id, group, zero, doses, ended, death`; instants.
-    spans : `patient_id, scale, start, end, grade, up_to, unmeasured`; other scales than asked for are ignored.
-    given : `patient_id, measure, kind, time, end, text`: kinds anti-cytokine and steroid are marks, vasopressor
-        runs and the oxygen device `ventilator` bars under the lane.
+    spans : `patient_id, scale, start, end, grade, up_to, unmeasured`; other scales are ignored.
+    given : `patient_id, measure, kind, time, end, text`: kinds anti-cytokine and steroid are marks,
+        vasopressor runs and the oxygen device `ventilator` bars under the lane.
     scale : of the lane.  second : of a thinner lane beneath it, as ICANS.
     most : patients; of more, every k-th is drawn and the figure says so.  days : where to end.
 
@@ -193,7 +197,7 @@ def swimlane(
         treated.setdefault(row["patient_id"], []).append(row)
     end = until(drawn, days)
     page, y = begun("swimlane", title, theme)
-    highest = max(one.highest(s) for one in drawn for s in scales)
+    highest = max(one.up_to(s) for one in drawn for s in scales)
     y = key(page, y + 6, scale=called(scale, names), highest=max(highest, 1), hatched=True, blank=True)
     y = _symbols(page, y, second and called(second, names))
     axis = Axis(0, end, PAD + LEFT, WIDTH - PAD - 8)

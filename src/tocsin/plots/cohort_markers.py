@@ -46,8 +46,8 @@ def markers_by_grade(
 
     Parameters
     ----------
-    markers : `patient_id, max_grade, measure, day, low, high, unit`: the lowest and highest value of a day since
-        the first dose; a day's `high` is drawn, a patient's highest is the peak.
+    markers : `patient_id, max_grade, measure, day, low, high, unit`: the lowest and highest value of a day
+        since the first dose; a day's `high` is drawn, a patient's highest is the peak.
     measures : which, in what order; else C-reactive protein, ferritin and IL-6 where there, or the first six.
     days : the last day drawn; else the last one with enough patients.
     names : what to call a measure.
@@ -78,8 +78,8 @@ def markers_by_grade(
         _measure(page, some, called(measure, names), unit_text(units[0]) if units else "", days, y)
         y += TALL + BETWEEN + 22
     said = (
-        f"Line: median of the day's highest values. Band: the middle half, where at least {ENOUGH} patients have a "
-        "value. Right: each patient's highest value, with median and middle half; of many, "
+        f"Line: median of the day's highest values. Band: the middle half, where at least {ENOUGH} patients "
+        "have a value. Right: each patient's highest value, with median and middle half; of many, "
         f"{STRIP} evenly chosen are dots."
     )
     return ended(page, y - 12, said, note)

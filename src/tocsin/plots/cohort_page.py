@@ -154,13 +154,13 @@ def key(
         badge(page, x + 8, y, grade, size=150)
         page.write(f"grade {grade}", x + 20, y, size=12)
         x += 20 + wide(f"grade {grade}", 12) + 18
-    for shown, fill, text in ((hatched, look.grades[1], "a higher one not ruled out"),
+    for shown, fill, text in ((hatched, look.grades[max(highest - 1, 0)], "a higher one not ruled out"),
                               (blank, look.unmeasured, "nobody measuring")):  # fmt: skip
         if shown:
             box = {"x": x, "x2": x + 30, "y": y - 7, "y2": y + 7}
             page.add("rect", [box], color=fill)
             if fill != look.unmeasured:
-                page.add("area", hatch([box], lambda _: look.grades[3]), colour="fill")
+                page.add("area", hatch([box], lambda _: look.grades[highest]), colour="fill")
             page.add("rect", [box], color="transparent", stroke=look.unmeasured_edge, strokeDash=[4, 3])
             page.write(text, x + 38, y, size=12)
             x += 38 + wide(text, 12) + 18
