@@ -68,7 +68,8 @@ def proportions(*groups, scales=("astct-2019",), counts=(3, 20, 10, 5, 1, 1)):
 def curve(group, name, *steps, scale="astct-2019"):
     """(hours, estimate, at risk, events, censored) of one curve."""
     return [
-        {"group": group, "scale": scale, "curve": name, "hours": float(h), "estimate": e, "low": max(0.0, e - 0.1),
+        {"group": group, "scale": scale, "curve": name, "hours": float(h), "estimate": e,
+         "low": max(0.0, e - 0.1),
          "high": min(1.0, e + 0.1), "at_risk": r, "events": d, "censored": c} for h, e, r, d, c in steps
     ]  # fmt: skip
 
@@ -113,7 +114,8 @@ def spans(count, scale="astct-2019"):
     for k in range(count):
         one, grade = {"patient_id": f"p{k:04}", "scale": scale}, k % 5
         for start, end, now, up_to, blank in (
-            (0, 24 + k % 20, 0, 0, False), (24 + k % 20, 96, grade, min(grade + 1, 4), False), (96, 192, 0, 0, False),
+            (0, 24 + k % 20, 0, 0, False), (24 + k % 20, 96, grade, min(grade + 1, 4), False),
+            (96, 192, 0, 0, False),
             (192, 240, 0, 4, True),
         ):  # fmt: skip
             rows.append(
@@ -127,7 +129,8 @@ def given(count):
     for k in range(count):
         for measure, kind, start, end, text in (
             ("tocilizumab", "anti-cytokine", 50, None, None), ("dexamethasone", "steroid", 60, None, None),
-            ("norepinephrine", "vasopressor", 48, 72, None), ("oxygen-device", "oxygen", 60, 90, "ventilator"),
+            ("norepinephrine", "vasopressor", 48, 72, None),
+            ("oxygen-device", "oxygen", 60, 90, "ventilator"),
             ("oxygen-device", "oxygen", 20, 30, "nasal-cannula"),
         ):  # fmt: skip
             rows.append({"patient_id": f"p{k:04}", "measure": measure, "kind": kind, "time": at(start),
@@ -137,7 +140,8 @@ def given(count):
 
 def markers(patients=12, days=8):
     return pa.Table.from_pylist([
-        {"patient_id": f"p{k}", "group": "all", "max_grade": k % 3, "measure": measure, "day": day, "low": 1.0,
+        {"patient_id": f"p{k}", "group": "all", "max_grade": k % 3, "measure": measure, "day": day,
+         "low": 1.0,
          "high": base * (k + 1) * (1 + day), "unit": unit}
         for k in range(patients) for day in range(days)
         for measure, base, unit in (("crp", 2.0, "mg/L"), ("ferritin", 90.0, "ng/mL"), ("il-6", 1.0, "pg/mL"))
@@ -181,7 +185,8 @@ STEPS = [
 ]  # fmt: skip
 FIGURES = {
     "grades": lambda **more: maximum_grades(proportions(*GROUPS), **more),
-    "grades-two-scales": lambda **more: maximum_grades(proportions("a", "b", scales=("astct-2019", "lee-2014")), **more),
+    "grades-two-scales": lambda **more: maximum_grades(
+        proportions("a", "b", scales=("astct-2019", "lee-2014")), **more),
     "grades-nobody": lambda **more: maximum_grades(proportions("all", counts=(0,) * 6), **more),
     "grades-one": lambda **more: maximum_grades(proportions("all", counts=(0, 0, 0, 1, 0, 0)), **more),
     "grades-a-million": lambda **more: maximum_grades(
@@ -344,7 +349,8 @@ def test_a_lane_says_what_the_spans_say():
     page = spec(swimlane(people(4), spans(4), given(4), "astct-2019"))
     found = {row for row in tips(page, "patient", "grade", "hours") if row[0] == "p0003"}
     assert found == {
-        ("p0003", "0", "0 to 27"), ("p0003", "3, not ruled out up to 4", "27 to 96"), ("p0003", "0", "96 to 192"),
+        ("p0003", "0", "0 to 27"), ("p0003", "3, not ruled out up to 4", "27 to 96"),
+        ("p0003", "0", "96 to 192"),
         ("p0003", "nobody measuring", "192 to 240"),
     }  # fmt: skip
 

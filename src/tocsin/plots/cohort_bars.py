@@ -285,7 +285,7 @@ def onset_histogram(
     )
     return ended(
         page,
-        y - 18,
+        y - 8,
         f"Bars of {step} h, from onset; coloured by the highest grade of the episode.{left_out}",
         note,
     )

@@ -128,7 +128,7 @@ def _square(
             dark = lightness(fill) < 0.35
             ink = ("#FFFFFF" if dark else "#1D252D") if n else look.muted
             size = 15 if cell > 50 and n < 10_000 else 12 if n < 100_000 else 11
-            page.write(f"{n:,}" if n else "·", start + cell * (j + 0.5), first + cell * (i + 0.5), size=size,
+            page.write(f"{n:,}", start + cell * (j + 0.5), first + cell * (i + 0.5), size=size,
                        bold=bool(n), align="center", colour=ink)  # fmt: skip
         page.write(
             f"{whole:,}", start + cell * LEVELS + 8, first + cell * (i + 0.5), size=12, colour=look.muted

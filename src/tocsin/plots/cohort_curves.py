@@ -153,7 +153,8 @@ def _figure(
     deep = tall + 54 + 17 * len(risks) + 44
     for (group, scale), (level, left, right) in zip(panels, places, strict=True):
         said = heading(group, scale, groups, scales, names)
-        _panel(page, panels[group, scale], risks, fit(said, right - left - wide(down, 11.5) - 12, 13, True), left, right,
+        said = fit(said, right - left - wide(down, 11.5) - 12, 13, True)
+        _panel(page, panels[group, scale], risks, said, left, right,
                y + level * deep, tall, end, across, down, survival)  # fmt: skip
     y += deep * (places[-1][0] + 1) - 30
     return ended(page, y, note)

@@ -82,7 +82,7 @@ def markers_by_grade(
         "have a value. Right: each patient's highest value, with median and middle half; of many, "
         f"{STRIP} evenly chosen are dots."
     )
-    return ended(page, y - 12, said, note)
+    return ended(page, y - 2, said, note)
 
 
 def quartiles(values: Vector) -> tuple[float, float, float]:

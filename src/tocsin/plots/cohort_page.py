@@ -46,7 +46,7 @@ def wrapped(text: str, room: float, size: float = 11) -> list[str]:
     """`text` in lines no wider than `room` px, cut between words.
 
     >>> wrapped("three short words", 70)
-    ['three', 'short words']
+    ['three short', 'words']
     """
     lines: list[str] = []
     for word in text.split():
