@@ -345,6 +345,11 @@ def test_lanes_stand_by_highest_grade_then_onset_and_say_who_is_left_out():
     )
 
 
+def test_patients_whose_spans_are_not_kept_are_counted_as_left_out():
+    page = spec(swimlane(people(90), spans(4), given(4), "astct-2019"))
+    assert any("4 of 90 patients drawn: of the 4 whose spans are kept" in text for text in words(page))
+
+
 def test_a_lane_says_what_the_spans_say():
     page = spec(swimlane(people(4), spans(4), given(4), "astct-2019"))
     found = {row for row in tips(page, "patient", "grade", "hours") if row[0] == "p0003"}

@@ -85,9 +85,12 @@ def persons(people: pa.Table, spans: pa.Table, scales: Sequence[str], most: int)
     """
     if most < 1:
         raise PlotError(f"{most} patients\n  why: a figure of nobody shows nothing\n  fix: 1 or more")
-    who = asked(people, PEOPLE, "a figure of patients")
+    asked(people.slice(0, 0), PEOPLE, "a figure of patients")
     asked(spans.slice(0, 0), SPANS, "a figure of patients")
     mine = spans.filter(pc.is_in(spans["scale"], pa.array(scales, pa.string())))
+    # Of a million patients only those whose spans are kept become Python objects.
+    kept = pc.unique(mine["patient_id"])
+    who = asked(people.filter(pc.is_in(people["patient_id"], kept)), PEOPLE, "a figure of patients")
     zero = {row["patient_id"]: row["zero"] for row in who}
     last = {row["patient_id"]: row["ended"] for row in who}
     runs: dict[str, dict[str, list[Run]]] = {}
@@ -111,10 +114,10 @@ def persons(people: pa.Table, spans: pa.Table, scales: Sequence[str], most: int)
     found.sort(key=lambda one: (-one.highest(scales[0]), one.onset(scales[0]), one.id))
     every = -(-len(found) // most)
     drawn = found[::every]
-    said = f"{len(drawn):,} of {len(who):,} patients drawn"
+    said = f"{len(drawn):,} of {len(people):,} patients drawn"
     if every > 1:
         said += f": every {_nth(every)} by highest grade and onset"
-    if len(found) < len(who):
+    if len(found) < len(people):
         said += f"{',' if every > 1 else ':'} of the {len(found):,} whose spans are kept"
     return drawn, f"{said}; by highest grade, then onset." if every == 1 else f"{said}."
 
