@@ -29,7 +29,9 @@ def joined(*patients: pa.Table) -> pa.Table:
 def named(name: str, *lines: str) -> pa.Table:
     table = patient(*lines)
     return table.set_column(
-        table.column_names.index("patient_id"), table.schema.field("patient_id"), pa.array([name] * len(table))
+        table.column_names.index("patient_id"),
+        table.schema.field("patient_id"),
+        pa.array([name] * len(table)),
     )
 
 
@@ -39,15 +41,16 @@ def one(table: pa.Table, **wanted: Any) -> dict[str, Any]:
 
 
 ILL = (
-    "-2 h age 17.9 a", "-2 h sex female", "0 h teclistamab", "20 h temperature 39.0 Cel", "20 h systolic-bp 120 mm[Hg]",
-    "30 h temperature 38.5 Cel", "30 h oxygen-device nasal-cannula", "30 h oxygen-flow 2 L/min", "30 h spo2 93 %",
-    "34 h oxygen-device nasal-cannula", "38 h oxygen-device room-air", "31 h tocilizumab 480 mg",
-    "31 h norepinephrine 0.05 ug/kg/min", "33 h norepinephrine 0.08 ug/kg/min", "36 h norepinephrine 0 ug/kg/min",
-    "72 h teclistamab", "80 h temperature 36.8 Cel", "80 h systolic-bp 120 mm[Hg]",
+    "-2 h age 17.9 a", "-2 h sex female", "0 h teclistamab", "20 h temperature 39.0 Cel",
+    "20 h systolic-bp 120 mm[Hg]", "30 h temperature 38.5 Cel", "30 h oxygen-device nasal-cannula",
+    "30 h oxygen-flow 2 L/min", "30 h spo2 93 %", "34 h oxygen-device nasal-cannula",
+    "38 h oxygen-device room-air", "31 h tocilizumab 480 mg", "31 h norepinephrine 0.05 ug/kg/min",
+    "33 h norepinephrine 0.08 ug/kg/min", "36 h norepinephrine 0 ug/kg/min", "72 h teclistamab",
+    "80 h temperature 36.8 Cel", "80 h systolic-bp 120 mm[Hg]",
 )  # fmt: skip
 
 
-# --- one patient ---------------------------------------------------------------------------------------------
+# --- one patient -----------------------------------------------------------------------------------------
 def test_hour_0_is_the_first_dose_and_the_record_ends_with_its_last_fact() -> None:
     who = gather(named("a", *ILL), by="therapy").people.to_pylist()[0]
     assert (who["zero_is"], who["therapy"], who["group"]) == ("first-dose", "teclistamab", "teclistamab")
@@ -58,7 +61,9 @@ def test_hour_0_is_the_first_dose_and_the_record_ends_with_its_last_fact() -> No
 
 
 def test_without_a_therapy_hour_0_is_the_first_fact() -> None:
-    who = gather(named("a", "5 h temperature 37 Cel", "7 h temperature 37 Cel"), by="therapy").people.to_pylist()[0]
+    who = gather(
+        named("a", "5 h temperature 37 Cel", "7 h temperature 37 Cel"), by="therapy"
+    ).people.to_pylist()[0]
     assert (who["zero_is"], who["zero"], who["group"]) == ("first-fact", who["first"], "none charted")
     assert who["doses"] == []
 
@@ -69,7 +74,8 @@ def test_a_therapy_that_was_not_given_is_no_dose() -> None:
 
 
 @pytest.mark.parametrize(
-    ("age", "group"), [("17.99 a", "under 18"), ("18 a", "18 to 64"), ("64.99 a", "18 to 64"), ("65 a", "65 and over")]
+    ("age", "group"),
+    [("17.99 a", "under 18"), ("18 a", "18 to 64"), ("64.99 a", "18 to 64"), ("65 a", "65 and over")],
 )
 def test_age_groups_end_where_they_say(age: str, group: str) -> None:
     found = gather(named("a", f"0 h age {age}", "1 h temperature 37 Cel"), by="age-group")
@@ -77,7 +83,9 @@ def test_age_groups_end_where_they_say(age: str, group: str) -> None:
 
 
 def test_a_death_ends_follow_up_and_what_is_charted_after_it_does_not_count() -> None:
-    found = gather(named("a", "0 h teclistamab", "20 h temperature 39 Cel", "40 h death crs", "50 h tocilizumab 480 mg"))
+    found = gather(
+        named("a", "0 h teclistamab", "20 h temperature 39 Cel", "40 h death crs", "50 h tocilizumab 480 mg")
+    )
     who = found.people.to_pylist()[0]
     assert (who["death"], who["ended"], who["cause_of_death"]) == (who["zero"] + 40 * HOUR,) * 2 + ("crs",)
     assert found.given["measure"].to_pylist() == ["teclistamab"]
@@ -98,8 +106,8 @@ def test_runs_of_infusions_and_devices_are_one_row_each() -> None:
 
 
 def test_an_infusion_that_stops_and_starts_is_two_runs() -> None:
-    lines = ("0 h norepinephrine 0.1 ug/kg/min", "2 h norepinephrine 0 ug/kg/min", "3 h norepinephrine 0.2 ug/kg/min",
-             "4 h norepinephrine 0 ug/kg/min", "9 h temperature 37 Cel")  # fmt: skip
+    lines = ("0 h norepinephrine 0.1 ug/kg/min", "2 h norepinephrine 0 ug/kg/min",
+             "3 h norepinephrine 0.2 ug/kg/min", "4 h norepinephrine 0 ug/kg/min", "9 h temperature 37 Cel")  # fmt: skip
     found = gather(named("a", *lines)).given
     assert [row["value"] for row in found.to_pylist()] == [0.1, 0.2]
 
@@ -115,7 +123,7 @@ def test_nobody_measuring_is_counted_in_hours_and_not_as_health() -> None:
     assert course["open_grade_hours"] == 4 * course["hours_open"]
 
 
-# --- a charted grade beside ours ---------------------------------------------------------------------------
+# --- a charted grade beside ours -------------------------------------------------------------------------
 def charted(hour: int, grade: int, method: str | None) -> pa.Table:
     table = named("a", f"{hour} h charted-grade {grade} {{score}}")
     return table.set_column(table.column_names.index("method"), "method", pa.array([method], pa.string()))
@@ -123,9 +131,15 @@ def charted(hour: int, grade: int, method: str | None) -> pa.Table:
 
 def test_a_charted_grade_stands_beside_the_scale_it_names() -> None:
     ill = named("a", *ILL)
-    found = gather(joined(ill, charted(21, 2, "icans-astct-2019"), charted(22, 1, None), charted(23, 3, "nci")), SCALES)
+    found = gather(
+        joined(ill, charted(21, 2, "icans-astct-2019"), charted(22, 1, None), charted(23, 3, "nci")), SCALES
+    )
     rows = [(row["charted"], row["scale"], row["ours"], row["grade"]) for row in found.charted.to_pylist()]
-    assert rows == [(2, "icans-astct-2019", "icans-astct-2019", 0), (1, None, "astct-2019", 1), (3, "nci", None, None)]
+    assert rows == [
+        (2, "icans-astct-2019", "icans-astct-2019", 0),
+        (1, None, "astct-2019", 1),
+        (3, "nci", None, None),
+    ]
 
 
 def test_a_charted_grade_changes_no_grade() -> None:
@@ -135,7 +149,7 @@ def test_a_charted_grade_changes_no_grade() -> None:
     assert with_word.courses.drop(["hours"]).equals(plain.courses.drop(["hours"]))
 
 
-# --- many ----------------------------------------------------------------------------------------------------
+# --- many ------------------------------------------------------------------------------------------------
 def test_order_of_rows_and_batches_do_not_matter() -> None:
     people = [named(f"p{k}", *ILL) for k in range(7)]
     whole = joined(*people)
@@ -187,10 +201,16 @@ def test_a_data_cut_leaves_out_what_comes_after() -> None:
     assert cut.made.until == zero + 25 * HOUR
 
 
-# --- against a slow reading ------------------------------------------------------------------------------------
+# --- against a slow reading ------------------------------------------------------------------------------
 def slowly(intervals: pa.Table, who: dict[str, Any]) -> dict[str, Any]:
     """The course of one patient and scale, row by row."""
-    out: dict[str, Any] = {"max_grade": 0, "max_up_to": 0, "hours": 0.0, "hours_open": 0.0, "hours_unmeasured": 0.0}
+    out: dict[str, Any] = {
+        "max_grade": 0,
+        "max_up_to": 0,
+        "hours": 0.0,
+        "hours_open": 0.0,
+        "hours_unmeasured": 0.0,
+    }
     firsts: dict[int, datetime] = {}
     for row in intervals.to_pylist():
         far = datetime.max.replace(tzinfo=UTC)
@@ -204,7 +224,9 @@ def slowly(intervals: pa.Table, who: dict[str, Any]) -> dict[str, Any]:
         hours = max((min(end, who["ended"]) - start) / HOUR, 0.0)
         out["hours"] += hours
         out["hours_open"] += hours * (row["up_to"] > row["grade"])
-        out["hours_unmeasured"] += hours * (row["grade"] == 0 and row["up_to"] > 0 and bool(row["waiting_for"]))
+        out["hours_unmeasured"] += hours * (
+            row["grade"] == 0 and row["up_to"] > 0 and bool(row["waiting_for"])
+        )
     return out | {f"first_{k}": firsts.get(k) for k in range(1, 6)}
 
 
@@ -216,11 +238,17 @@ def check_against(facts: pa.Table, scales: tuple[str, ...]) -> None:
     assert found.people["facts"].to_pylist()
     for name, person in who.items():
         for scale in scales:
-            rows = graded.filter(pc.and_(pc.equal(graded["patient_id"], name), pc.equal(graded["scale"], scale)))
+            rows = graded.filter(
+                pc.and_(pc.equal(graded["patient_id"], name), pc.equal(graded["scale"], scale))
+            )
             slow = slowly(rows, person)
             quick = courses[name, scale]
             for key, value in slow.items():
-                assert quick[key] == (pytest.approx(value) if isinstance(value, float) else value), (name, scale, key)
+                assert quick[key] == (pytest.approx(value) if isinstance(value, float) else value), (
+                    name,
+                    scale,
+                    key,
+                )
     # who leaves each day is who arrives the next
     arrived: dict[tuple[str, int], Counter[int]] = defaultdict(Counter)
     left: dict[tuple[str, int], Counter[int]] = defaultdict(Counter)
