@@ -107,7 +107,7 @@ def test_runs_of_infusions_and_devices_are_one_row_each() -> None:
 
 def test_an_infusion_that_stops_and_starts_is_two_runs() -> None:
     lines = ("0 h norepinephrine 0.1 ug/kg/min", "2 h norepinephrine 0 ug/kg/min",
-             "3 h norepinephrine 0.2 ug/kg/min", "4 h norepinephrine 0 ug/kg/min", "9 h temperature 37 Cel")  # fmt: skip
+             "3 h norepinephrine 0.2 ug/kg/min", "4 h norepinephrine 0 ug/kg/min", "9 h temperature 37 Cel")
     found = gather(named("a", *lines)).given
     assert [row["value"] for row in found.to_pylist()] == [0.1, 0.2]
 
