@@ -87,8 +87,10 @@ def kappa_interval(tables: Ints, *, draws: int = DRAWS, level: float = LEVEL) ->
         n = len(tables)
         if n < 2:
             return float("nan"), float("nan")
-        times = rng.multinomial(n, np.full(n, 1 / n), size=draws)
-        drawn = np.einsum("dn,nij->dij", times, tables)
+        # patients of the same notes are drawn together
+        patterns, times = np.unique(tables.reshape(n, -1), axis=0, return_counts=True)
+        drawn = np.array([rng.multinomial(n, times / n) @ patterns for _ in range(draws)])
+        drawn = drawn.reshape(draws, LEVELS, LEVELS)
     found = np.array([quadratic_kappa(one) for one in drawn])
     found = found[np.isfinite(found)]
     if len(found) < draws / 2:
@@ -149,7 +151,7 @@ def with_charted(persons: Persons) -> tuple[pa.Table, pa.Table, pa.Table]:
             kappas.append(_kappa(group, scale, CHARTED, whole, ends, len(people), share))
     wrong = np.flatnonzero(~fine)
     apart = table.take(pa.array(wrong))
-    names = _group_names(persons)
+    names = group_names(persons)
     disagreements = pa.Table.from_arrays(
         [
             pa.array(names[person[wrong]], pa.string()), apart["patient_id"], pa.array(hours[wrong]),
@@ -218,7 +220,7 @@ def _kappa(
     }  # fmt: skip
 
 
-def _group_names(persons: Persons) -> Any:
+def group_names(persons: Persons) -> Any:
     """The group of each patient by name."""
     names = np.full(len(persons), persons.groups[-1][0], dtype=object)
     for name, who in persons.groups[: -1 if len(persons.groups) > 1 else None]:
