@@ -62,7 +62,7 @@ def quadratic_kappa(table: Any) -> float:
     weight = (np.arange(size)[:, None] - np.arange(size)[None, :]) ** 2
     expected = table.sum(1)[:, None] * table.sum(0)[None, :]
     apart = float((weight * expected).sum())
-    return 1.0 - n * float((weight * table).sum()) / apart if n and apart else float("nan")
+    return 1.0 - float(n) * float((weight * table).sum()) / apart if n and apart else float("nan")
 
 
 def kappa_interval(tables: Ints, *, draws: int = DRAWS, level: float = LEVEL) -> tuple[float, float]:

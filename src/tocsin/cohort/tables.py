@@ -41,7 +41,8 @@ MARKERS = pa.schema([
     ("median", pa.float64()), ("q1", pa.float64()), ("q3", pa.float64()), ("least", pa.float64()),
     ("most", pa.float64()),
 ])  # fmt: skip
-#: What nobody measured. `open`: `up_to` above `grade`; `open_grades` is `up_to` minus `grade`, mean over time.
+#: Hours graded in three parts: `measured`, the grade is certain; `open`, something was measured and a higher
+#: grade is not ruled out; `unmeasured`, nobody measured. `open_grades`: `up_to` minus `grade`, mean over time.
 MISSING = pa.schema([
     ("group", pa.string()), ("scale", pa.string()), ("patients", pa.int64()), ("hours", pa.float64()),
     ("measured", pa.float64()), ("open", pa.float64()), ("unmeasured", pa.float64()),
@@ -193,7 +194,8 @@ def missing(persons: Persons) -> pa.Table:
             share = (lambda part: part / hours if hours else None)  # noqa: B023
             rows.append({
                 "group": group, "scale": scale, "patients": int(of.sum()), "hours": hours,
-                "measured": hours - bare, "open": open_, "unmeasured": bare, "share_open": share(open_),
+                "measured": max(hours - open_, 0.0), "open": max(open_ - bare, 0.0), "unmeasured": bare,
+                "share_open": share(max(open_ - bare, 0.0)),
                 "share_unmeasured": share(bare), "open_grades": share(wide),
             })  # fmt: skip
     return pa.Table.from_pylist(rows, MISSING)
