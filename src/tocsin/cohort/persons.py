@@ -58,6 +58,14 @@ class Persons:
         return (micros - zero) / 3.6e9
 
     @cached_property
+    def drawn(self) -> Bools:
+        """Of whom single spans and markers are kept: everybody, but in a large cohort."""
+        spans = self.cohort.spans
+        if not spans.num_rows:
+            return np.ones(len(self), bool)
+        return np.array(pc.is_in(self.ids, value_set=pc.unique(spans["patient_id"])).to_numpy(zero_copy_only=False))
+
+    @cached_property
     def groups(self) -> tuple[tuple[str, Bools], ...]:
         """Each group and who is in it, by name, who has no value last; then all, where there are several."""
         everybody = np.ones(len(self), bool)

@@ -163,7 +163,10 @@ def _some(person: Ints, size: int) -> Bools:
 
 
 def measured(persons: Persons, report: Report) -> pa.Table:
-    """Laboratory bounds: of those measured from hour 0 on; who was not is a row of its own."""
+    """Laboratory bounds: of those measured from hour 0 on; who was not is a row of its own.
+
+    Of a large cohort these are the patients of whom markers are kept (`records.DRAWN`), chosen by a hash.
+    """
     found: list[Row] = []
     markers = persons.cohort.markers
     after = markers.filter(pc.greater_equal(markers["day"], 0))
@@ -171,7 +174,8 @@ def measured(persons: Persons, report: Report) -> pa.Table:
         own = after.filter(pc.equal(after["measure"], row.measure))
         person = persons.place(own)
         known, reached = _some(person, len(persons)), _reached(row, own, person, persons)
-        for group, who in persons.groups:
+        for group, everybody in persons.groups:
+            who = everybody & persons.drawn
             n, of = int((who & reached).sum()), int((who & known).sum())
             found.append(proportion(group, None, row.id, row.says, n, of))
             says = f"{persons.lib.measure(row.measure).title}: not measured"
