@@ -20,9 +20,10 @@ GRADES = (1, 2, 3, 4, 5)
 
 #: One row a patient. `zero` is hour 0 of everything counted in hours: the first dose of a therapy where one
 #: is charted (`zero_is` "first-dose"), else the first fact ("first-fact"). `first` and `last` are the first
-#: and the last charted fact, `ended` is where follow-up ends: death, else the end of the last graded span,
-#: else `last`; never after the data cut. `doses` are the instants of every therapy dose, in order. `group`
-#: is what the cohort is told apart by ("all" where by nothing, "unknown" where a patient has no value).
+#: and the last charted fact; `ended` is where follow-up ends: death, else the last charted fact, so that
+#: readings that merely still stand count as no observation. `doses` are the instants of all therapy doses in
+#: order, `dose_names` which therapy each was. `group` is what the cohort is told apart by ("all" where by
+#: nothing).
 PEOPLE = pa.schema([
     ("patient_id", pa.string()), ("group", pa.string()), ("therapy", pa.string()), ("zero", INSTANT),
     ("zero_is", pa.string()), ("doses", pa.list_(INSTANT)), ("dose_names", WORDS), ("first", INSTANT),
@@ -41,10 +42,11 @@ COURSES = pa.schema([
     ("open_grade_hours", pa.float64()), ("flags", WORDS), ("definition", pa.string()),
 ])  # fmt: skip
 
-#: Everything given, by patient and time. Doses one row each; infusions and oxygen one row a run: neighbours
-#: of the same drug or device that touch. `kind`: therapy, anti-cytokine, steroid, antipyretic, vasopressor,
-#: inotrope, oxygen, blood-product, procedure, other. `value` is a dose, or the highest rate or flow of a
-#: run, in `unit`; `text` the device; `rows` how many charted rows are behind it.
+#: Everything given up to `ended`, by patient and time. A dose is a row; infusions and oxygen are one row a
+#: run: neighbours of the same drug or device that touch, the last standing as long as grading lets it.
+#: `kind`: therapy, anti-cytokine, steroid, antipyretic, vasopressor, inotrope, blood-product, procedure,
+#: oxygen, other. `value` is a dose, or the highest rate of a run, in `unit`; `text` the device; `rows` how
+#: many charted rows are behind it.
 GIVEN = pa.schema([
     ("patient_id", pa.string()), ("measure", pa.string()), ("kind", pa.string()), ("time", INSTANT),
     ("end", INSTANT), ("value", pa.float64()), ("unit", pa.string()), ("text", pa.string()),
@@ -65,9 +67,9 @@ STAGES = pa.schema([
     ("up_to", pa.int8()), ("first", INSTANT), ("definition", pa.string()),
 ])  # fmt: skip
 
-#: The graded spans of the patients that are drawn one by one (all, up to `DRAWN`; beyond, those whose id has
-#: the smallest SHA-256, so that who is drawn does not depend on the order of files). `unmeasured` as in
-#: `COURSES`.
+#: Graded spans from `zero` to `ended`, of the patients that are drawn one by one: all, up to `DRAWN`;
+#: beyond, those whose ids have the smallest SHA-256, so that who is drawn depends on no order of files. An
+#: open end is a death from CRS. `unmeasured` as in `COURSES`. `MARKERS` are kept for the same patients.
 SPANS = pa.schema([
     ("patient_id", pa.string()), ("scale", pa.string()), ("start", INSTANT), ("end", INSTANT),
     ("grade", pa.int8()), ("up_to", pa.int8()), ("unmeasured", pa.bool_()),

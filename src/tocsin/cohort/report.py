@@ -69,7 +69,8 @@ def report(
         found |= lanes.tables(cohort, numbers, patient_ids)
     else:
         del found["disagreements"]
-    drawn = figures.drawn(cohort, found, lib, patients=patients, done=done) if draw else {}
+    called = None if patient_ids else numbers
+    drawn = figures.drawn(cohort, found, lib, patients=patients, called=called, done=done) if draw else {}
     hashes = definitions(cohort, lib)
     made = {
         "title": title or _title(cohort), "tocsin": cohort.made.version, "scales": [*cohort.scales],

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tocsin.cohort import agreement, shares, times
+from tocsin.cohort import agreement, marker_days, shares, times
 from tocsin.cohort.persons import Persons
 from tocsin.cohort.records import DAYS, Cohort
 from tocsin.cohort.statistics import observed_median
@@ -69,6 +69,7 @@ def tables(cohort: Cohort, lib: Library) -> dict[str, pa.Table]:
         "curves": times.curves(persons, report),
         "complications": complications(persons),
         "markers": markers(persons),
+        "marker-days": marker_days.by_day(persons, cohort.scales[0]),
         "missing": missing(persons),
         "confusion": pa.concat_tables([confusion, charted]),
         "kappas": pa.concat_tables([kappas, charted_kappas]),
