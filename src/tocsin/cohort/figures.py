@@ -197,7 +197,7 @@ def _of_first(made: Made, scale: str, patients: bool) -> Iterator[Asked]:
 
 def _agreement(made: Made) -> Iterator[Asked]:
     """The flow between scales, and a square of every pair, of everybody."""
-    from tocsin.plots import cohort_flow
+    from tocsin.plots import cohort_confusion, cohort_flow
 
     table = made.tables["confusion"]
     table = table.filter(pc.equal(table["group"], made.everybody))
@@ -207,14 +207,17 @@ def _agreement(made: Made) -> Iterator[Asked]:
     }  # fmt: skip
     between = table.filter(pc.not_equal(table["columns"], "charted"))
     if between.num_rows:
+        pairs = {*between["rows"].to_pylist(), *between["columns"].to_pylist()}
+        outcome = made.lib.scale(between["rows"][0].as_py()).outcome
+        scales = [one for one in made.cohort.scales if one in pairs and made.lib.scale(one).outcome == outcome]
         yield Asked(
             "scale-flow", "The same patients' highest grades under each scale", made.note(),
-            partial(cohort_flow.scale_flow, between, names=made.names), ("confusion",),
+            partial(cohort_flow.scale_flow, between, scales=scales, names=made.names), ("confusion",),
         )  # fmt: skip
     for (rows, columns), kappa in [*kappas.items()][:MOST_PAIRS]:
         own = table.filter(pc.and_(pc.equal(table["rows"], rows), pc.equal(table["columns"], columns)))
         told = "" if kappa is None else f"Quadratic kappa {kappa:.2f}."
         yield Asked(
             f"confusion-{rows}-{columns}", f"{rows} and {columns}", made.note(more=told),
-            partial(cohort_flow.confusion, own, kappa=kappa, names=made.names), ("confusion", "kappas"),
+            partial(cohort_confusion.confusion, own, kappa=kappa, names=made.names), ("confusion", "kappas"),
         )  # fmt: skip
