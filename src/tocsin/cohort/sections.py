@@ -11,8 +11,10 @@ import pyarrow.compute as pc
 
 from tocsin.cohort.persons import EVERYBODY
 from tocsin.cohort.records import Cohort
-from tocsin.cohort.words import Row, Shown, percent, plain, share_text, side_by_side, text, time_text
+from tocsin.cohort.tables import REPORT
+from tocsin.cohort.words import Row, Shown, ends, percent, plain, share_text, side_by_side, text, time_text
 from tocsin.definitions.load import Library
+from tocsin.definitions.report import report_of
 
 Tables = Mapping[str, pa.Table]
 #: Said wherever rates of two scales stand near each other.
@@ -22,8 +24,8 @@ NOT_COMPARED = (
 )
 COMPETE = (
     "Aalen-Johansen. Death and the end of the record both compete with onset: nobody is assumed to have been "
-    "watched for longer than they were. The curves named `-censored` in the file let the end of the record only "
-    "censor, which assumes that those no longer watched fare as the others."
+    "watched for longer than they were. The file has curves beside these in which the end of the record only "
+    "censors, which assumes that those no longer watched fare as the others do."
 )
 
 
@@ -50,19 +52,21 @@ class Key:
 def keys(cohort: Cohort, tables: Tables, lib: Library) -> tuple[Key, ...]:
     """The numbers a reader looks for first."""
     scale = cohort.scales[0]
-    outcome = lib.scale(scale).outcome
-    last = tables["groups"]["group"].to_pylist()[-1]
+    outcome, high = lib.scale(scale).outcome, report_of(REPORT, lib).high
+    last = everybody(tables)
     shares = {row["what"]: row for row in _of(tables["proportions"], last, scale)}
     given = {row["what"]: row for row in _of(tables["proportions"], last, None)}
     times = {row["what"]: row for row in _of(tables["times"], last, scale)}
     found = [Key("patients", f"{cohort.people.num_rows:,}", f"{cohort.made.facts:,} facts")]
-    for what, name in ((f"{outcome}-any", f"{outcome.upper()}, any grade"), (f"{outcome}-at-least-3", "grade 3 or higher")):
-        row = shares[what]
-        found.append(Key(name, percent(row["share"]) or "–", share_text(row)))
-    for what, name in (("onset", "median hour of onset"), ("duration", "median duration")):
-        said = time_text(times[what])
-        found.append(Key(name, said.partition(" (")[0], said.partition("; ")[0] if times[what]["n"] else ""))
-    found.append(Key("given tocilizumab", percent(given["tocilizumab"]["share"]), share_text(given["tocilizumab"])))
+    for row, name in (
+        (shares[f"{outcome}-any"], f"{outcome.upper()}, any grade"),
+        (shares[f"{outcome}-at-least-{high}"], f"grade {high} or higher"),
+        *((row, f"given {row['says'].lower()}") for what, row in given.items() if what == "tocilizumab"),
+    ):
+        found.append(Key(name, percent(row["share"]) or "–", f"{row['n']:,} of {row['of']:,}; {ends(row)} %"))
+    for what, name in (("onset", "median time to onset"), ("duration", "median time to resolution")):
+        middle, _, rest = time_text(times[what]).partition(" (")
+        found.append(Key(name, middle, f"95 % interval {rest.partition(')')[0]}" if rest else ""))
     return tuple(found)
 
 
@@ -167,7 +171,7 @@ def _complications(tables: Tables) -> Section:
 
 def _markers(cohort: Cohort, tables: Tables) -> Section:
     table = tables["markers"]
-    last = tables["groups"]["group"].to_pylist()[-1]
+    last = everybody(tables)
     own = table.filter(pc.and_(pc.equal(table["group"], last), pc.equal(table["scale"], cohort.scales[0])))
     shown = plain(
         own,
@@ -199,7 +203,7 @@ def _agreement(cohort: Cohort, tables: Tables) -> Section:
         title="Agreement", file="kappas",
         note="Kappa with quadratic weights; interval by bootstrap of patients (2,000 draws, fixed seed). Between "
         "scales: each patient's highest grade. Charted: our grade at the instant; not contradicted is from "
-        "`grade` to `up_to`. A charted grade is one rater, not the truth.",
+        "proven to not ruled out. A charted grade is one rater, not the truth.",
     )  # fmt: skip
     missed = plain(
         tables["disagreements"],
@@ -236,7 +240,7 @@ def _missing(tables: Tables) -> Section:
         (("group", "group", text), ("scale", "scale", text), ("patients", "patients", text), ("hours", "hours graded", text),
          ("unmeasured", "nobody measuring, h", text), ("share_unmeasured", "share", percent),
          ("open", "higher not ruled out, h", text), ("share_open", "share", percent),
-         ("open_grades", "mean `up_to` minus `grade`", text)),
+         ("open_grades", "mean grades open", text)),
         title="What nobody measured", file="missing",
     )  # fmt: skip
     return Section("missing", "Missing data", (), tuple(shown), ("measured",))

@@ -34,29 +34,33 @@ class Shown:
 
 
 def percent(share: float | None) -> str:
-    """A share in percent, one digit after the point below 10 and above 90.
+    """A share in percent, one digit after the point; none and all are exact.
 
-    >>> percent(0.0833), percent(0.5), percent(0.0), percent(1.0), percent(None)
-    ('8.3 %', '50 %', '0 %', '100 %', '')
+    >>> percent(0.0833), percent(0.5), percent(0.0), percent(1.0), percent(0.0001), percent(None)
+    ('8.3 %', '50.0 %', '0 %', '100 %', '<0.1 %', '')
     """
     if share is None:
         return ""
-    value = 100.0 * share
-    if value in (0.0, 100.0) or 10.0 <= value <= 90.0:
-        return f"{value:.0f} %"
-    return f"{value:.1f} %"
+    if share in (0.0, 1.0):
+        return f"{100 * share:.0f} %"
+    value = f"{100 * share:.1f}"
+    return "<0.1 %" if value == "0.0" else ">99.9 %" if value == "100.0" else f"{value} %"
 
 
 def share_text(row: Row) -> str:
-    """`6 of 10: 60 % (26-88)`; a share of nobody says so.
+    """`6 of 10: 60.0 % (26.2-87.8)`; a share of nobody says so.
 
-    >>> share_text({"n": 6, "of": 10, "share": 0.6, "low": 0.262, "high": 0.878})
-    '6 of 10: 60 % (26–88)'
+    >>> share_text({"n": 6, "of": 10, "share": 0.6, "low": 0.2624, "high": 0.8784})
+    '6 of 10: 60.0 % (26.2–87.8)'
     """
     if not row["of"]:
         return "nobody to ask of"
-    ends = "–".join(percent(row[end]).removesuffix(" %") for end in ("low", "high"))
-    return f"{row['n']:,} of {row['of']:,}: {percent(row['share'])} ({ends})"
+    return f"{row['n']:,} of {row['of']:,}: {percent(row['share'])} ({ends(row)})"
+
+
+def ends(row: Row) -> str:
+    """The interval of a share, in percent."""
+    return "–".join(percent(row[end]).removesuffix(" %") for end in ("low", "high"))
 
 
 def time_text(row: Row) -> str:
@@ -77,12 +81,12 @@ def time_text(row: Row) -> str:
 
     median = told(row["median"], "not reached")
     middle = f"{median} {unit}" if row["median"] is not None else median
-    ends = f"{told(row['low'])}–{told(row['high'])}"
+    middle_ends = f"{told(row['low'])}–{told(row['high'])}"
     quarters = f"{told(row['q1'], 'n.r.')}–{told(row['q3'], 'n.r.')}"
     spread = f"{told(row['least'])}–{told(row['most'])}" if row["least"] is not None else "–"
     seen = f"{row['events']} of {row['n']}" if row["method"] == "kaplan-meier" else f"{row['n']:,}"
     word = "seen in" if row["method"] == "kaplan-meier" else "n"
-    return f"{middle} ({ends}); IQR {quarters}; range {spread}; {word} {seen}"
+    return f"{middle} ({middle_ends}); IQR {quarters}; range {spread}; {word} {seen}"
 
 
 def side_by_side(
