@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+import importlib
+import sys
+from types import ModuleType
 from typing import Any
 
-_HOMES = {"Cohort": "records", "gather": "gather"}
-__all__ = sorted(_HOMES)
+_HOMES = {"Cohort": "tocsin.cohort.records", "gather": "tocsin.cohort.gather"}
+
+__all__ = [*_HOMES]
+
+
+class _Room(ModuleType):
+    """`tocsin.cohort.gather` is the function, also after the module of that name has been imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Room
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(_HOMES[name]), name)
