@@ -40,13 +40,16 @@ PIPED = ("patient-flow", "groups", "proportions", "times", "complications", "mar
 @click.option("--until", type=moment, metavar="TIME", help="Facts from this time on do not count: the data cut.")
 @click.option("--as-of", type=moment, metavar="TIME", help="Use only what was recorded by this time.")
 @click.option(
+    "--no-complications", is_flag=True, help="Look for no complications: they take most of the time."
+)
+@click.option(
     "--no-patients", is_flag=True, help="Leave out pictures and tables of patients one by one, for sharing."
 )
 @click.option("--patient-ids", is_flag=True, help="Call patients by their ids, not by numbers.")
 @reading_options
 def cohort_command(
     files: Sequence[str], out: Path | None, scales: Sequence[str], by: str | None, exports: Sequence[str],
-    title: str, until: datetime | None, as_of: datetime | None, no_patients: bool, patient_ids: bool,
+    title: str, until: datetime | None, as_of: datetime | None, no_complications: bool, no_patients: bool, patient_ids: bool,
     as_json: bool, **reading: Any,
 ) -> None:
     """Report on a cohort: shares, times, curves, treatments, agreement, missing data.
@@ -81,7 +84,7 @@ def cohort_command(
         check_folder(folder_of(out))
     cohort = gather(
         source.batches(), asked, lib=source.lib, by=by, until=until, as_of=as_of, notify=say,
-        alerted=lambda intervals: alerted(intervals, source.lib), sources=[_named(name) for name in files],
+        organs=not no_complications, alerted=lambda intervals: alerted(intervals, source.lib), sources=[_named(name) for name in files],
     )  # fmt: skip
     rejected = sum(table.num_rows for table in source.source.rejects)
     cohort = replace(cohort, made=replace(cohort.made, rejected=rejected))

@@ -151,22 +151,29 @@ def _treatments(tables: Tables) -> Section:
 
 
 def _complications(tables: Tables) -> Section:
-    table = tables["complications"]
-    names = [
-        f"{row['complication']} {'not ruled out' if row['stage'] is None else row['stage']}"
-        for row in table.to_pylist()
-    ]
-    says = [
-        f"{row['says']}: " + ("none proven, one not ruled out" if row["stage"] is None else f"highest stage {row['stage']}")
-        for row in table.to_pylist()
-    ]
-    keyed = table.drop_columns(["says"]).append_column("key", pa.array(names, pa.string()))
-    keyed = keyed.append_column("says", pa.array(says, pa.string()))
-    shown = side_by_side(
-        keyed, "key", share_text, title="Highest stage of each complication", file="complications",
-        note="Of everybody in the group. Aids to a differential diagnosis, not diagnoses.",
+    """A row a complication, a column a stage; of everybody, because the file has the groups and the intervals."""
+    last = everybody(tables)
+    rows = [row for row in tables["complications"].to_pylist() if row["group"] == last]
+    stages = sorted({row["stage"] for row in rows if row["stage"] is not None})
+    cells = {(row["complication"], row["stage"]): row for row in rows}
+
+    def told(name: str, stage: int | None) -> str:
+        row = cells.get((name, stage))
+        return f"{row['n']:,} ({percent(row['share'])})" if row and row["n"] else "0"
+
+    says = {row["complication"]: row["says"] for row in rows}
+    lines = tuple(
+        (title, *(told(name, stage) for stage in stages), told(name, None)) for name, title in says.items()
+    )
+    if not lines:
+        return Section("complications", "Complications")
+    shown = Shown(
+        "Highest stage of each complication", ("", *(f"stage {stage}" for stage in stages), "none proven, one not ruled out"),
+        lines, (0,) * len(lines), "complications",
+        f"Of {rows[0]['of']:,} patients; whoever is in no column had no stage. Aids to a differential diagnosis, not "
+        "diagnoses. The file has every group and the exact intervals.",
     )  # fmt: skip
-    return Section("complications", "Complications", (), tuple(shown))
+    return Section("complications", "Complications", (), (shown,))
 
 
 def _markers(cohort: Cohort, tables: Tables) -> Section:

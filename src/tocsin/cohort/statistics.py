@@ -252,6 +252,8 @@ def _steps(
         low, high = low.copy(), high.copy()
         low[0] = high[0] = np.nan
     low, high = low.copy(), high.copy()
+    # sums of steps are shares but for the last bits: 0.205 and not 0.20500000000000007, which rounds otherwise
+    estimate = np.round(estimate, 12)
     none = np.isin(estimate, (0.0, 1.0))
     low[none] = high[none] = np.nan
     for k in range(1, len(at)):
