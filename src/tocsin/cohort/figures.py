@@ -90,8 +90,7 @@ class Made:
 
     def __init__(self, cohort: Cohort, tables: Tables, lib: Library, called: Mapping[str, str]) -> None:
         self.cohort, self.tables, self.lib, self.called = cohort, tables, lib, called
-        self.measures = {name: lib.measure(name).title for name in pc.unique(tables["markers"]["measure"]).to_pylist()}
-        self.names = {scale: lib.scale(scale).title for scale in cohort.scales} | {EVERYBODY: "all patients"}
+        self.names = {EVERYBODY: "all patients"}
         rows = tables["groups"].to_pylist()
         sizes = {row["group"]: row["patients"] for row in rows}
         own = [name for name in sizes if name != EVERYBODY or len(sizes) == 1]
@@ -191,7 +190,7 @@ def _of_first(made: Made, scale: str, patients: bool) -> Iterator[Asked]:
         yield Asked(
             f"markers-{scale}", f"Biomarkers by highest grade, {scale}",
             made.note(scale, "Each patient's highest of a day, of those measured that day: median and quartiles."),
-            partial(cohort_markers.markers_by_grade, raw, names=made.measures), ("marker-days", "markers"),
+            partial(cohort_markers.markers_by_grade, raw), ("marker-days", "markers"),
         )  # fmt: skip
 
 

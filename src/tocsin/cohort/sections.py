@@ -15,6 +15,7 @@ from tocsin.cohort.tables import REPORT
 from tocsin.cohort.words import Row, Shown, ends, percent, plain, share_text, side_by_side, text, time_text
 from tocsin.definitions.load import Library
 from tocsin.definitions.report import report_of
+from tocsin.plots.look import unit_text
 
 Tables = Mapping[str, pa.Table]
 #: Said wherever rates of two scales stand near each other.
@@ -177,19 +178,27 @@ def _complications(tables: Tables) -> Section:
 
 
 def _markers(cohort: Cohort, tables: Tables) -> Section:
-    table = tables["markers"]
-    last = everybody(tables)
-    own = table.filter(pc.and_(pc.equal(table["group"], last), pc.equal(table["scale"], cohort.scales[0])))
-    shown = plain(
-        own,
-        (("says", "measure", text), ("unit", "unit", text), ("worst", "of each patient's", text),
-         ("max_grade", "highest grade", text), ("n", "n", text), ("median", "median", text), ("q1", "Q1", text),
-         ("q3", "Q3", text), ("least", "least", text), ("most", "most", text)),
-        title=f"Worst values by highest grade, {cohort.scales[0]}", file="markers",
-        note="Of those measured. Whoever is ill is measured more often: a part of any difference is that.",
+    """A row a biomarker, a column a highest grade."""
+    last, scale = everybody(tables), cohort.scales[0]
+    rows = [row for row in tables["markers"].to_pylist() if (row["group"], row["scale"]) == (last, scale)]
+    if not rows:
+        return Section("markers", "Biomarkers")
+    grades = sorted({row["max_grade"] for row in rows})
+    cells = {(row["measure"], row["max_grade"]): row for row in rows}
+    says = {row["measure"]: f"{row['says']}, {row['worst']}, {unit_text(row['unit'])}" for row in rows}
+
+    def told(measure: str, grade: int) -> str:
+        row = cells.get((measure, grade))
+        return f"{text(row['median'])} ({text(row['q1'])}–{text(row['q3'])}); {row['n']:,}" if row else ""
+
+    shown = Shown(
+        f"Worst values by highest grade, {scale}", ("", *(f"grade {grade}" for grade in grades)),
+        tuple((title, *(told(name, grade) for grade in grades)) for name, title in says.items()),
+        (0,) * len(says), "markers",
+        "Median (quartiles) of each patient's worst value; of how many. Of those measured: whoever is ill is "
+        "measured more often, and a part of any difference is that.",
     )  # fmt: skip
-    figures = (f"markers-{cohort.scales[0]}",) if own.num_rows else ()
-    return Section("markers", "Biomarkers", (), tuple(shown), figures)
+    return Section("markers", "Biomarkers", (), (shown,), (f"markers-{scale}",))
 
 
 def _daily(cohort: Cohort) -> Section:
