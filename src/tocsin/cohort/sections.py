@@ -221,7 +221,7 @@ def _agreement(cohort: Cohort, tables: Tables) -> Section:
         "scales: each patient's highest grade. Charted: our grade at the instant; not contradicted is from "
         "proven to not ruled out. A charted grade is one rater, not the truth.",
     )  # fmt: skip
-    missed = plain(
+    missed = [] if "disagreements" not in tables else plain(
         tables["disagreements"],
         (("group", "group", text), ("patient_id", "patient", text), ("hours", "hour", text), ("scale", "scale of the chart", text),
          ("charted", "charted", text), ("ours", "under", text), ("grade", "grade", text), ("up_to", "up to", text)),
