@@ -31,7 +31,9 @@ def person(
     """
     reached = dict(reached or {})
     top = max(reached, default=0)
-    first = {k: min((hour for grade, hour in reached.items() if grade >= k), default=None) for k in range(1, 6)}
+    first = {
+        k: min((hour for grade, hour in reached.items() if grade >= k), default=None) for k in range(1, 6)
+    }
     rows = {table: [] for table in SCHEMAS}
     rows["people"].append({
         "patient_id": name, "group": group, "therapy": "teclistamab", "zero": ZERO, "zero_is":

@@ -9,14 +9,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from cohorts import SCALE, cohort, person
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
+from cohorts import SCALE, cohort, person
 from tocsin.cli.cohort_alerts import NOBODY, RULES, alerted
 from tocsin.cohort.agreement import (
-    alert_rates, between_scales, counted, kappa_interval, quadratic_kappa, with_charted,
+    alert_rates,
+    between_scales,
+    counted,
+    kappa_interval,
+    quadratic_kappa,
+    with_charted,
 )  # fmt: skip
 from tocsin.cohort.persons import Persons
 from tocsin.definitions.alert import alert_rules
@@ -70,16 +75,26 @@ def two_scales():
 
 def test_scales_are_compared_on_patients_that_both_graded():
     confusion, kappas = between_scales(Persons(two_scales()))
-    assert {(r["row"], r["column"]): r["patients"] for r in confusion.to_pylist()} == {(0, 0): 1, (1, 2): 1, (3, 3): 1}
+    assert {(r["row"], r["column"]): r["patients"] for r in confusion.to_pylist()} == {
+        (0, 0): 1,
+        (1, 2): 1,
+        (3, 3): 1,
+    }
     (row,) = kappas.to_pylist()
     assert (row["n"], row["within_one"]) == (3, 1.0)
     assert row["exactly"] == pytest.approx(2 / 3)
-    assert row["kappa"] == pytest.approx(cohen_kappa_score([1, 0, 3], [2, 0, 3], labels=range(6), weights="quadratic"))
+    assert row["kappa"] == pytest.approx(
+        cohen_kappa_score([1, 0, 3], [2, 0, 3], labels=range(6), weights="quadratic")
+    )
 
 
 def test_crs_is_not_compared_with_icans():
     """They grade two illnesses."""
-    both = cohort(person("p", reached={1: 5.0}), person("p", scale="icans-astct-2019"), scales=(SCALE, "icans-astct-2019"))
+    both = cohort(
+        person("p", reached={1: 5.0}),
+        person("p", scale="icans-astct-2019"),
+        scales=(SCALE, "icans-astct-2019"),
+    )
     assert between_scales(Persons(both))[0].num_rows == 0
 
 
@@ -100,7 +115,10 @@ def test_a_chart_that_names_its_scale_is_compared_under_that_scale_alone():
 
 def test_alerts_are_counted_by_patient_day():
     """Three alerts in two patients watched 14 days each: 3 in 28."""
-    people = (person("a", alerts=[(5.0, "new-grade", 1), (9.0, "rise", 3)]), person("b", alerts=[(5.0, "new-grade", 1)]))
+    people = (
+        person("a", alerts=[(5.0, "new-grade", 1), (9.0, "rise", 3)]),
+        person("b", alerts=[(5.0, "new-grade", 1)]),
+    )
     rows = {row["kind"]: row for row in alert_rates(Persons(cohort(*people))).to_pylist()}
     assert (rows["any"]["alerts"], rows["any"]["patients"], rows["any"]["patient_days"]) == (3, 2, 28.0)
     assert rows["any"]["rate"] == pytest.approx(3 / 28)
@@ -174,7 +192,8 @@ def test_a_replayed_ward_alerts_as_one_that_looks_every_minute(readings):
     rows = pa.concat_tables(grade(ill, [SCALE, "icans-astct-2019"], lib=LIB))
     ours = alerted(rows, LIB)
     found = sorted(
-        (row["scale"], row["kind"], row["grade"], round(row["time"].timestamp() * 1e6)) for row in ours.to_pylist()
+        (row["scale"], row["kind"], row["grade"], round(row["time"].timestamp() * 1e6))
+        for row in ours.to_pylist()
     )
     assert found == every_minute(rows)
 

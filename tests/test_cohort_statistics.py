@@ -13,7 +13,13 @@ from scipy.optimize import brentq
 from scipy.stats import binom, poisson
 
 from tocsin.cohort.statistics import (
-    STEPS, cumulative_incidence, exact, exact_rate, observed_median, survival, survival_median,
+    STEPS,
+    cumulative_incidence,
+    exact,
+    exact_rate,
+    observed_median,
+    survival,
+    survival_median,
 )  # fmt: skip
 
 #: Days to relapse (1), death (2) or the end of follow-up (0) of the 54 low-risk AML patients of the bone
@@ -80,7 +86,9 @@ def test_survival_is_what_r_prints(data, printed):
         assert round(at(steps, week)[0], digits) == share
 
 
-@pytest.mark.parametrize(("data", "n", "events", "median"), [(MAINTAINED, 11, 7, 31), (NOT_MAINTAINED, 12, 11, 23)])
+@pytest.mark.parametrize(
+    ("data", "n", "events", "median"), [(MAINTAINED, 11, 7, 31), (NOT_MAINTAINED, 12, 11, 23)]
+)
 def test_medians_are_what_r_prints(data, n, events, median):
     """print(survfit(Surv(time, status) ~ x, aml)): n, events and median of the same file."""
     weeks, happened = (np.array(each, float) for each in data)
@@ -224,7 +232,10 @@ def test_a_time_before_the_start_is_refused(hours):
 
 def test_nobody_has_no_estimate():
     """Of nobody there is no share: not 0."""
-    for steps in (survival(np.array([]), np.array([], bool)), cumulative_incidence(np.array([]), np.array([], int), 1)):
+    for steps in (
+        survival(np.array([]), np.array([], bool)),
+        cumulative_incidence(np.array([]), np.array([], int), 1),
+    ):
         assert math.isnan(steps.estimate[0])
         assert steps.at_risk[0] == 0
     assert math.isnan(exact(0, 0)[0])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from cohorts import SCALE, cohort, person, ten
 
+from cohorts import SCALE, cohort, person, ten
 from tocsin.cohort.dictionary import ABOUT, dictionary
 from tocsin.cohort.tables import definitions, tables
 from tocsin.definitions.load import library
@@ -42,7 +42,14 @@ def curve(found, name, *, group="all"):
 def test_every_patient_has_one_highest_grade():
     """Grades 0 to 5 of ten patients add up to ten, and any and 3 or higher are their sums."""
     found = tables(ten(), LIB)
-    assert [share(found, f"crs-grade-{k}") for k in range(6)] == [(4, 10), (3, 10), (1, 10), (1, 10), (1, 10), (0, 10)]
+    assert [share(found, f"crs-grade-{k}") for k in range(6)] == [
+        (4, 10),
+        (3, 10),
+        (1, 10),
+        (1, 10),
+        (1, 10),
+        (0, 10),
+    ]
     assert share(found, "crs-any") == (6, 10)
     assert share(found, "crs-at-least-2") == (3, 10)
     assert share(found, "crs-at-least-3") == (2, 10)
@@ -50,7 +57,9 @@ def test_every_patient_has_one_highest_grade():
 
 def test_who_was_never_measured_is_told_apart_from_who_was_well():
     """Both are grade 0; only one of the two is known to be."""
-    found = tables(cohort(person("well"), person("unknown", unmeasured=336.0, open_hours=336.0, up_to=4)), LIB)
+    found = tables(
+        cohort(person("well"), person("unknown", unmeasured=336.0, open_hours=336.0, up_to=4)), LIB
+    )
     assert share(found, "crs-grade-0") == (2, 2)
     assert share(found, "crs-not-measured") == (1, 2)
     assert share(found, "crs-not-ruled-out") == (1, 2)
@@ -68,8 +77,14 @@ def test_who_could_not_be_graded_is_no_patient_of_grade_0():
     found = tables(cohort(person("a", reached={1: 5.0}), person("b", graded=False)), LIB)
     assert share(found, "crs-any") == (1, 1)
     assert share(found, "crs-not-graded") == (1, 2)
-    labels = dict(zip(found["patient-flow"]["label"].to_pylist(), found["patient-flow"]["n"].to_pylist(), strict=True))
-    assert (labels["Patients read"], labels[f"Not graded under {SCALE}"], labels[f"Analysed under {SCALE}"]) == (2, 1, 1)
+    labels = dict(
+        zip(found["patient-flow"]["label"].to_pylist(), found["patient-flow"]["n"].to_pylist(), strict=True)
+    )
+    assert (
+        labels["Patients read"],
+        labels[f"Not graded under {SCALE}"],
+        labels[f"Analysed under {SCALE}"],
+    ) == (2, 1, 1)
 
 
 def test_scales_are_told_apart_in_every_row():
@@ -80,7 +95,9 @@ def test_scales_are_told_apart_in_every_row():
     ), LIB)  # fmt: skip
     assert share(found, "crs-grade-2", scale=SCALE) == (1, 1)
     assert share(found, "icans-grade-1", scale="icans-astct-2019") == (1, 1)
-    assert {row["scale"] for row in found["proportions"].to_pylist() if row["what"].startswith("crs")} == {SCALE}
+    assert {row["scale"] for row in found["proportions"].to_pylist() if row["what"].startswith("crs")} == {
+        SCALE
+    }
 
 
 # --- what was given -------------------------------------------------------------------------------------
@@ -109,7 +126,9 @@ def test_what_was_given_before_hour_0_is_no_treatment(hour, n):
 
 def test_a_run_that_reaches_past_hour_0_counts_from_there():
     """Ventilated from the day before: four days of it are after hour 0."""
-    found = tables(cohort(person("p", given=[("oxygen-device", "oxygen", -24.0, 96.0, None, "ventilator")])), LIB)
+    found = tables(
+        cohort(person("p", given=[("oxygen-device", "oxygen", -24.0, 96.0, None, "ventilator")])), LIB
+    )
     assert share(found, "oxygen-ventilator") == (1, 1)
     assert median(found, "days-ventilator")["median"] == 4.0
 
@@ -126,7 +145,10 @@ def test_room_air_is_no_oxygen(given, oxygen):
 
 def test_two_vasopressors_are_two_drugs_not_two_runs():
     """Two runs of one drug are one drug; a rate of 0 is none."""
-    runs = [("norepinephrine", "vasopressor", 5.0, 6.0, 0.1), ("norepinephrine", "vasopressor", 9.0, 10.0, 0.1)]
+    runs = [
+        ("norepinephrine", "vasopressor", 5.0, 6.0, 0.1),
+        ("norepinephrine", "vasopressor", 9.0, 10.0, 0.1),
+    ]
     found = tables(cohort(person("p", given=[*runs, ("epinephrine", "vasopressor", 7.0, 8.0, 0.0)])), LIB)
     assert [share(found, f"vasopressor-different-{k}")[0] for k in (1, 2)] == [1, 0]
     found = tables(cohort(person("p", given=[*runs, ("epinephrine", "vasopressor", 7.0, 8.0, 0.01)])), LIB)
@@ -148,6 +170,16 @@ def test_fever_begins_at_38(high, n):
     assert share(found, "fever") == (n, 1)
 
 
+def test_what_prevents_is_told_apart_from_what_treats():
+    """Tocilizumab an hour after the dose and before any fever is given, and treats nobody."""
+    before, after = [("tocilizumab", "anti-cytokine", 1.0)], [("tocilizumab", "anti-cytokine", 20.0)]
+    found = tables(cohort(
+        person("a", given=before), person("b", reached={1: 20.0}, given=before), person("c", reached={1: 20.0}, given=after),
+    ), LIB)  # fmt: skip
+    assert share(found, "tocilizumab") == (3, 3)
+    assert share(found, "crs-given-tocilizumab") == (1, 2)
+
+
 # --- when -----------------------------------------------------------------------------------------------
 
 
@@ -155,7 +187,13 @@ def test_onset_is_of_those_who_had_one_and_resolution_of_all_who_began():
     """Six onsets; of six episodes four were seen to resolve and two only so long followed."""
     found = tables(ten(), LIB)
     onset, duration = median(found, "onset"), median(found, "duration")
-    assert (onset["n"], onset["median"], onset["least"], onset["most"], onset["method"]) == (6, 21.5, 10, 48, "observed")
+    assert (onset["n"], onset["median"], onset["least"], onset["most"], onset["method"]) == (
+        6,
+        21.5,
+        10,
+        48,
+        "observed",
+    )
     assert (duration["n"], duration["events"], duration["method"]) == (6, 4, "kaplan-meier")
     assert duration["median"] == 50.0
 
@@ -170,7 +208,12 @@ def test_death_and_the_end_of_the_record_compete_with_onset():
 
 def test_the_curve_in_which_the_end_of_the_record_censors_stands_beside_it():
     """Of two, one left unwatched at 10 h and one had an onset at 20 h: a half, or all of those still watched."""
-    found = tables(cohort(person("a", ended=10.0), person("b", reached={1: 20.0}, episodes=[(20.0, 30.0, "resolved", 1)])), LIB)
+    found = tables(
+        cohort(
+            person("a", ended=10.0), person("b", reached={1: 20.0}, episodes=[(20.0, 30.0, "resolved", 1)])
+        ),
+        LIB,
+    )
     assert curve(found, "onset-any")[20.0] == pytest.approx(0.5)
     assert curve(found, "onset-any-censored")[20.0] == pytest.approx(1.0)
 
@@ -224,7 +267,12 @@ def test_groups_add_up_to_everybody():
         person("a", group="axi", reached={1: 5.0}), person("b", group="tec"), person("c", group=None), by="therapy",
     ), LIB)  # fmt: skip
     assert found["groups"]["group"].to_pylist() == ["axi", "tec", "unknown", "all"]
-    assert [share(found, "crs-any", group=g) for g in ("axi", "tec", "unknown", "all")] == [(1, 1), (0, 1), (0, 1), (1, 3)]
+    assert [share(found, "crs-any", group=g) for g in ("axi", "tec", "unknown", "all")] == [
+        (1, 1),
+        (0, 1),
+        (0, 1),
+        (1, 3),
+    ]
 
 
 def test_a_cohort_of_nobody_is_an_error():
@@ -269,11 +317,17 @@ def test_hours_are_certain_open_or_unmeasured_and_add_up():
 
 
 def test_what_the_facts_cannot_say_is_listed_not_counted():
-    assert tables(ten(), LIB)["not-reported"]["what"].to_pylist() == ["icu", "discontinuation", "premedication"]
+    assert tables(ten(), LIB)["not-reported"]["what"].to_pylist() == [
+        "icu",
+        "discontinuation",
+        "premedication",
+    ]
 
 
 def test_a_complication_not_ruled_out_is_no_stage():
-    found = tables(cohort(person("a", stages=[("aki-kdigo", 2, 3)]), person("b", stages=[("aki-kdigo", 0, 3)])), LIB)
+    found = tables(
+        cohort(person("a", stages=[("aki-kdigo", 2, 3)]), person("b", stages=[("aki-kdigo", 0, 3)])), LIB
+    )
     rows = {row["stage"]: (row["n"], row["of"]) for row in found["complications"].to_pylist()}
     assert rows == {None: (1, 2), 2: (1, 2)}
 
@@ -282,7 +336,9 @@ def test_markers_are_each_patients_worst():
     """The highest ferritin of two days; the lowest fibrinogen."""
     days = [("ferritin", 0, 300.0, 500.0, "ug/L"), ("ferritin", 2, 900.0, 4000.0, "ug/L"),
             ("fibrinogen", 1, 120.0, 400.0, "mg/dL"), ("ferritin", -1, 1.0, 99999.0, "ug/L")]  # fmt: skip
-    rows = {row["measure"]: row for row in tables(cohort(person("p", markers=days)), LIB)["markers"].to_pylist()}
+    rows = {
+        row["measure"]: row for row in tables(cohort(person("p", markers=days)), LIB)["markers"].to_pylist()
+    }
     assert (rows["ferritin"]["median"], rows["ferritin"]["worst"]) == (4000.0, "highest")
     assert (rows["fibrinogen"]["median"], rows["fibrinogen"]["worst"]) == (120.0, "lowest")
 
@@ -305,10 +361,7 @@ def test_the_table_itself_is_a_definition_with_a_hash():
      ('unit    = "g/L"', 'unit    = "Cel"', "cannot be told"), ('id   = "steroid"', 'id   = "oxygen"', "one id twice")],
 )  # fmt: skip
 def test_a_report_that_cannot_be_meant_says_what_to_mend(before, after, said, tmp_path):
-    import tocsin.definitions
-
-    path = next(iter(tocsin.definitions.__path__)) + "/reports/crs-table.toml"
-    text = open(path, encoding="utf-8").read()
+    text = LIB.files("reports")["crs-table"].read_text("utf-8")
     assert before in text
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports" / "crs-table.toml").write_text(text.replace(before, after), encoding="utf-8")

@@ -18,26 +18,48 @@ from tocsin.definitions.schema import near
 from tocsin.facts.files import writing
 
 #: What a table of a pipe says, in this order.
-PIPED = ("patient-flow", "groups", "proportions", "times", "complications", "markers", "kappas", "alerts", "missing")
+PIPED = (
+    "patient-flow",
+    "groups",
+    "proportions",
+    "times",
+    "complications",
+    "markers",
+    "kappas",
+    "alerts",
+    "missing",
+)
 
 
 @click.command("cohort")
 @click.argument("files", nargs=-1, required=True, metavar="SOURCE...")
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="FILE",
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
     help="Write the report: a page, report.html, and its tables in report-tables/.",
 )
 @click.option(
-    "--scale", "scales", multiple=True, default=("astct-2019",), show_default=True, metavar="ID",
+    "--scale",
+    "scales",
+    multiple=True,
+    default=("astct-2019",),
+    show_default=True,
+    metavar="ID",
     help="A scale from `tocsin list scales`, or `all` (repeatable); the first is the one spoken of first.",
 )
 @click.option("--by", metavar="WHAT", help="Tell patients apart: therapy, sex, age-group, ...")
 @click.option(
-    "--export", "exports", multiple=True, metavar="NAME",
+    "--export",
+    "exports",
+    multiple=True,
+    metavar="NAME",
     help="Write an export beside the page too (repeatable): cibmtr-4100, ebmt, sdtm, adam, fhir.",
 )
 @click.option("--title", default="", metavar="TEXT", help="The report's title.")
-@click.option("--until", type=moment, metavar="TIME", help="Facts from this time on do not count: the data cut.")
+@click.option(
+    "--until", type=moment, metavar="TIME", help="Facts from this time on do not count: the data cut."
+)
 @click.option("--as-of", type=moment, metavar="TIME", help="Use only what was recorded by this time.")
 @click.option(
     "--no-complications", is_flag=True, help="Look for no complications: they take most of the time."
@@ -48,9 +70,19 @@ PIPED = ("patient-flow", "groups", "proportions", "times", "complications", "mar
 @click.option("--patient-ids", is_flag=True, help="Call patients by their ids, not by numbers.")
 @reading_options
 def cohort_command(
-    files: Sequence[str], out: Path | None, scales: Sequence[str], by: str | None, exports: Sequence[str],
-    title: str, until: datetime | None, as_of: datetime | None, no_complications: bool, no_patients: bool, patient_ids: bool,
-    as_json: bool, **reading: Any,
+    files: Sequence[str],
+    out: Path | None,
+    scales: Sequence[str],
+    by: str | None,
+    exports: Sequence[str],
+    title: str,
+    until: datetime | None,
+    as_of: datetime | None,
+    no_complications: bool,
+    no_patients: bool,
+    patient_ids: bool,
+    as_json: bool,
+    **reading: Any,
 ) -> None:
     """Report on a cohort: shares, times, curves, treatments, agreement, missing data.
 
@@ -78,7 +110,9 @@ def cohort_command(
     from tocsin.cohort.store import check_folder, folder_of
 
     if by is not None and by not in GROUPS:
-        raise click.UsageError(f"--by {by}: cannot be told apart{near(by, GROUPS)}\none of: {', '.join(GROUPS)}")
+        raise click.UsageError(
+            f"--by {by}: cannot be told apart{near(by, GROUPS)}\none of: {', '.join(GROUPS)}"
+        )
     _check_exports(exports, source)
     if out:
         check_folder(folder_of(out))

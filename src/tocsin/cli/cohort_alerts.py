@@ -57,7 +57,9 @@ def alerted(intervals: pa.Table, lib: Library) -> pa.Table:
                 (who, kind, scale, grade, at) for kind, grade, at in _replayed(who, scale, own, died, rules)
             )
     found.sort(key=lambda each: (each[0], each[4]))
-    names, kinds, scales, grades, times = ([*column] for column in zip(*found, strict=True)) if found else ([],) * 5
+    names, kinds, scales, grades, times = (
+        ([*column] for column in zip(*found, strict=True)) if found else ([],) * 5
+    )
     return pa.Table.from_arrays(
         [pa.array(names, pa.string()), pa.array(kinds, pa.string()), pa.array(scales, pa.string()),
          pa.array(grades, pa.int8()), pa.array(times, pa.int64()).cast(pa.timestamp("us", tz="UTC"))],
@@ -85,7 +87,11 @@ def _replayed(
     who: str, scale: str, rows: Sequence[Row], died: int | None, rules: Rules
 ) -> Iterator[tuple[str, int | None, int]]:
     """The alerts of one patient and scale: kind, grade, when."""
-    changes = [row for before, row in zip([None, *rows], rows, strict=False) if before is None or before.said() != row.said()]
+    changes = [
+        row
+        for before, row in zip([None, *rows], rows, strict=False)
+        if before is None or before.said() != row.said()
+    ]
     changes = [row for row in changes if died is None or row.start < died]
     wait = round(rules.gap_after_minutes * MINUTE)
     times = sorted({*(row.start for row in changes), *(row.start + wait for row in changes if row.waits)})

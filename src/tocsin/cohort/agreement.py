@@ -130,7 +130,8 @@ def with_charted(persons: Persons) -> tuple[pa.Table, pa.Table, pa.Table]:
     table = table.filter(fits)
     person, hours = persons.place(table), persons.hours(table, "time")
     charted, grade, up_to = (
-        np.asarray(table[name].to_numpy(zero_copy_only=False), np.int64) for name in ("charted", "grade", "up_to")
+        np.asarray(table[name].to_numpy(zero_copy_only=False), np.int64)
+        for name in ("charted", "grade", "up_to")
     )
     ours = np.array(table["ours"].to_pylist(), dtype=object)
     fine = (charted >= grade) & (charted <= up_to)

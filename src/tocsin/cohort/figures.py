@@ -63,7 +63,12 @@ def drawn(
 
 
 def asked(
-    cohort: Cohort, tables: Tables, lib: Library, *, patients: bool = True, called: Mapping[str, str] | None = None
+    cohort: Cohort,
+    tables: Tables,
+    lib: Library,
+    *,
+    patients: bool = True,
+    called: Mapping[str, str] | None = None,
 ) -> Iterator[Asked]:
     """What is to be drawn, as charts not yet made: tests read the numbers out of these.
 
@@ -116,7 +121,11 @@ class Made:
         left = rows["In the cohort"] - rows[analysed]
         unusable = rows.get("Not usable", 0)
         return [
-            ("Patients read", rows["Patients read"], f"{unusable:,} without any usable row" if unusable else ""),
+            (
+                "Patients read",
+                rows["Patients read"],
+                f"{unusable:,} without any usable row" if unusable else "",
+            ),
             ("In the cohort", rows["In the cohort"], f"{left:,} not graded under {scale}" if left else ""),
             (analysed, rows[analysed], ""),
         ]
@@ -171,9 +180,13 @@ def _of_first(made: Made, scale: str, patients: bool) -> Iterator[Asked]:
     cohort, tables = made.cohort, made.tables
     if patients and cohort.spans.num_rows:
         people, spans, given = (
-            lanes_.renamed(table, made.called, not made.called) for table in (cohort.people, cohort.spans, cohort.given)
+            lanes_.renamed(table, made.called, not made.called)
+            for table in (cohort.people, cohort.spans, cohort.given)
         )
-        second = next((each for each in cohort.scales if made.lib.scale(each).outcome == "icans" and each != scale), None)
+        second = next(
+            (each for each in cohort.scales if made.lib.scale(each).outcome == "icans" and each != scale),
+            None,
+        )
         files = ("lanes", "lane-spans", "lane-given")
         lanes = partial(cohort_lanes.swimlane, people, spans, given, scale, second=second, names=made.names)
         yield Asked(f"lanes-{scale}", f"A lane a patient, {scale}", made.note(scale), lanes, files)
@@ -208,7 +221,9 @@ def _agreement(made: Made) -> Iterator[Asked]:
     if between.num_rows:
         pairs = {*between["rows"].to_pylist(), *between["columns"].to_pylist()}
         outcome = made.lib.scale(between["rows"][0].as_py()).outcome
-        scales = [one for one in made.cohort.scales if one in pairs and made.lib.scale(one).outcome == outcome]
+        scales = [
+            one for one in made.cohort.scales if one in pairs and made.lib.scale(one).outcome == outcome
+        ]
         yield Asked(
             "scale-flow", "The same patients' highest grades under each scale", made.note(),
             partial(cohort_flow.scale_flow, between, scales=scales, names=made.names), ("confusion",),

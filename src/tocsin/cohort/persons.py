@@ -63,7 +63,9 @@ class Persons:
         spans = self.cohort.spans
         if not spans.num_rows:
             return np.ones(len(self), bool)
-        return np.array(pc.is_in(self.ids, value_set=pc.unique(spans["patient_id"])).to_numpy(zero_copy_only=False))
+        return np.array(
+            pc.is_in(self.ids, value_set=pc.unique(spans["patient_id"])).to_numpy(zero_copy_only=False)
+        )
 
     @cached_property
     def groups(self) -> tuple[tuple[str, Bools], ...]:
@@ -95,7 +97,8 @@ class Persons:
         for k in GRADES:
             first[k][place] = self.hours(table, f"first_{k}", place)
         numbers = {
-            name: spread(name, 0.0) for name in ("hours", "hours_open", "hours_unmeasured", "open_grade_hours")
+            name: spread(name, 0.0)
+            for name in ("hours", "hours_open", "hours_unmeasured", "open_grade_hours")
         }
         graded = np.zeros(len(self), bool)
         graded[place] = True
@@ -146,7 +149,10 @@ class Course:
     @property
     def unmeasured(self) -> Bools:
         """Of whom nobody ever measured anything that grades: not reported, which is not grade 0."""
-        return self.graded & (self.grade == 0) & (self.hours > 0) & (self.hours_unmeasured >= self.hours)
+        bare: Bools = (
+            self.graded & (self.grade == 0) & (self.hours > 0) & (self.hours_unmeasured >= self.hours)
+        )
+        return bare
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from tocsin.cohort import figures, lanes, sections, store
 from tocsin.cohort.records import Cohort
+from tocsin.cohort.sections import Key, Section
 from tocsin.cohort.tables import definitions, tables
 from tocsin.cohort.words import Shown
 from tocsin.definitions.load import Library
@@ -32,8 +33,8 @@ class Report:
 
     title: str
     tables: Mapping[str, pa.Table]
-    sections: tuple[sections.Section, ...]
-    keys: tuple[sections.Key, ...]
+    sections: tuple[Section, ...]
+    keys: tuple[Key, ...]
     figures: Mapping[str, figures.Figure]
     made: Mapping[str, Any]
     statuses: Mapping[str, str]
@@ -94,7 +95,11 @@ def save(made: Report, page: Path) -> list[Path]:
 def rendered(made: Report) -> str:
     """The page. It asks for nothing from anywhere and runs no script."""
     facts = made.made
-    cut = [f"{word} {facts[key]}" for key, word in (("until", "cut at"), ("as_of", "as recorded by")) if facts[key]]
+    cut = [
+        f"{word} {facts[key]}"
+        for key, word in (("until", "cut at"), ("as_of", "as recorded by"))
+        if facts[key]
+    ]
     said = [
         f"{facts['patients']:,} patients", f"{facts['facts']:,} facts", "graded under " + ", ".join(facts["scales"]),
         *([f"told apart by {facts['by']}"] if facts["by"] else []), *(cut or ["no data cut: all of the record"]),
@@ -105,7 +110,7 @@ def rendered(made: Report) -> str:
         ("Rows rejected", f"{facts['rejected_rows']:,}"), ("Patients not usable", f"{facts['unusable_patients']:,}"),
         ("Tables", "beside this page, as CSV and Parquet, with data-dictionary.csv and definitions.json"),
     ]  # fmt: skip
-    return _template().render(
+    html: str = _template().render(
         title=made.title, style=Markup((HERE / "report.css").read_text("utf-8")), facts=" · ".join(said),
         keys=made.keys, aim=AIM, sections=made.sections, made=how,
         figures={
@@ -117,6 +122,7 @@ def rendered(made: Report) -> str:
         },
         definitions=[(name, made.statuses[name], hash) for name, hash in facts["definitions"].items()],
     )  # fmt: skip
+    return html
 
 
 def own_ids(svg: str, name: str) -> str:

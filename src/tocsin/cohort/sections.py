@@ -112,9 +112,10 @@ def _scale(scale: str, title: str, tables: Tables, lib: Library) -> Section:
     shares = tables["proportions"].filter(pc.fill_null(own, False))
     times = tables["times"].filter(pc.fill_null(pc.equal(tables["times"]["scale"], scale), False))
     later = (f"{outcome}-first-", f"{outcome}-recurred", f"{outcome}-after-dose")
+    treated = f"{outcome}-given-"
     grades = side_by_side(
         shares, "what", share_text, title=f"Highest grade, {scale}", file="proportions",
-        keep=lambda row: not row["what"].startswith(later),
+        keep=lambda row: not row["what"].startswith((*later, treated)),
         level=lambda row: int(row["what"].endswith(("-measured", "-out"))),
         note="Of those graded under this scale; Clopper-Pearson 95 % intervals. Grade 0 counts those of whom "
         "nobody measured anything too: they are told apart below it.",
@@ -131,9 +132,15 @@ def _scale(scale: str, title: str, tables: Tables, lib: Library) -> Section:
         keep=lambda row: row["what"].startswith(later),
         note="How first episodes ended; more than one episode of those with any; after each dose, of those given it.",
     )  # fmt: skip
+    answers = side_by_side(
+        shares, "what", share_text, title=f"Treated, {scale}", file="proportions",
+        keep=lambda row: row["what"].startswith(treated),
+        note="Of those with an onset, given at or after it; what was given to prevent it is not counted here, "
+        "and is under Treatments.",
+    )  # fmt: skip
     return Section(
         f"scale-{scale}", title,
-        (f"Everything here is graded under {scale}. {COMPETE}",), (*grades, *when, *ends),
+        (f"Everything here is graded under {scale}. {COMPETE}",), (*grades, *when, *ends, *answers),
         tuple(f"{name}-{scale}" for name in ("grades", "incidence", "duration", "onsets")),
     )  # fmt: skip
 
@@ -143,11 +150,13 @@ def _treatments(tables: Tables) -> Section:
     given = side_by_side(
         bare, "what", share_text, title="Given, and laboratory bounds", file="proportions",
         level=lambda row: int("-" in row["what"] and row["what"] not in ("anti-cytokine", "fibrinogen-below-1")),
-        note="Of everybody in the group, from hour 0 on, whatever it was given for. None means that no row "
+        note="Of everybody in the group, from hour 0 on, whatever it was given for, to prevent as well as to treat. None means that no row "
         "says so: a chart without a drug's rows cannot tell not given from not charted.",
     )  # fmt: skip
     days = tables["times"].filter(pc.is_null(tables["times"]["scale"]))
-    long = side_by_side(days, "what", time_text, title="How long", file="times", note="Of those who had it, in days.")
+    long = side_by_side(
+        days, "what", time_text, title="How long", file="times", note="Of those who had it, in days."
+    )
     return Section("treatments", "Treatments", (), (*given, *long))
 
 
@@ -227,7 +236,12 @@ def _agreement(cohort: Cohort, tables: Tables) -> Section:
          ("charted", "charted", text), ("ours", "under", text), ("grade", "grade", text), ("up_to", "up to", text)),
         title="Charted grades that the facts contradict", file="disagreements", most=50,
     )  # fmt: skip
-    pairs = [tuple(pair) for pair in dict.fromkeys(zip(*(kappas[name].to_pylist() for name in ("rows", "columns")), strict=True))]
+    pairs = [
+        tuple(pair)
+        for pair in dict.fromkeys(
+            zip(*(kappas[name].to_pylist() for name in ("rows", "columns")), strict=True)
+        )
+    ]
     figures = [f"confusion-{rows}-{columns}" for rows, columns in pairs[:6]]
     if any(columns != "charted" for _, columns in pairs):
         figures.insert(0, "scale-flow")

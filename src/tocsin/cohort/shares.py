@@ -83,17 +83,47 @@ def given(persons: Persons, report: Report) -> pa.Table:
     return _table(found)
 
 
+def given_after_onset(persons: Persons, report: Report) -> pa.Table:
+    """Who was given what at or after the onset of a first episode: of those with an onset, scale by scale.
+
+    What is given to prevent the syndrome, or for something else before it, is not in here.
+    """
+    kept = _after_zero(persons)
+    found: list[Row] = []
+    for scale in persons.cohort.scales:
+        course, outcome = persons.course(scale), persons.outcome(scale)
+        onset = course.first[1]
+        # a run that begins before the onset and reaches past it is given after it as well
+        late = np.nan_to_num(np.fmax(kept.ended, kept.begun), nan=-np.inf) >= onset[kept.person]
+        for row in report.given:
+            which = _some(kept.person[kept.of(row) & late], len(persons))
+            for group, who in persons.groups:
+                of = who & np.isfinite(onset)
+                says = f"{row.says}, from onset on"
+                what = f"{outcome}-given-{row.id}"
+                found.append(proportion(group, scale, what, says, int((of & which).sum()), int(of.sum())))
+    return _table(found)
+
+
 class Kept:
     """What was given from hour 0 on: patients, and the columns as texts and numbers."""
 
-    def __init__(self, table: pa.Table, person: Ints, days: Floats) -> None:
-        self.table, self.person, self.days = table, person, days
+    def __init__(self, table: pa.Table, person: Ints, begun: Floats, ended: Floats) -> None:
+        self.table, self.person, self.begun, self.ended = table, person, begun, ended
+
+    @property
+    def days(self) -> Floats:
+        """Days of each run from hour 0 on; 0 of a dose and of a run without an end."""
+        lasted: Floats = np.nan_to_num(self.ended - np.maximum(self.begun, 0.0), nan=0.0)
+        return lasted / 24.0
 
     def of(self, row: GivenRow) -> Bools:
         """The rows that count for `row`."""
         table = self.table
         mask = (
-            pc.equal(table["measure"], row.named) if row.named is not None else pc.equal(table["kind"], row.kind)
+            pc.equal(table["measure"], row.named)
+            if row.named is not None
+            else pc.equal(table["kind"], row.kind)
         )
         counts = np.array(pc.fill_null(mask, False).to_numpy(zero_copy_only=False), bool)
         for column in ("measure", "text"):
@@ -112,8 +142,7 @@ def _after_zero(persons: Persons) -> Kept:
     named = np.array(pc.is_valid(table["text"]).to_numpy(zero_copy_only=False), bool)
     late = (begun >= 0) | (np.nan_to_num(ended, nan=-np.inf) > 0)
     kept = np.flatnonzero(late & ~((value == 0) & ~named))
-    days = np.nan_to_num(ended - np.maximum(begun, 0.0), nan=0.0) / 24.0
-    return Kept(table.take(pa.array(kept)), person[kept], days[kept])
+    return Kept(table.take(pa.array(kept, pa.int64())), person[kept], begun[kept], ended[kept])
 
 
 def _given(row: GivenRow, persons: Persons, kept: Kept) -> Iterator[tuple[str, str, Bools]]:
@@ -139,7 +168,11 @@ def _given(row: GivenRow, persons: Persons, kept: Kept) -> Iterator[tuple[str, s
             yield f"{row.id}-different-{count}", f"{row.says}, {count} different{more}", which
     for word in row.words:
         text = pc.fill_null(pc.equal(kept.table["text"], word), False).to_numpy(zero_copy_only=False)
-        yield f"{row.id}-{word}", f"{row.says}: {word.replace('-', ' ')}", _some(kept.person[mine & text], size)
+        yield (
+            f"{row.id}-{word}",
+            f"{row.says}: {word.replace('-', ' ')}",
+            _some(kept.person[mine & text], size),
+        )
 
 
 def days_given(persons: Persons, report: Report) -> Iterator[tuple[str, str, Ints, Floats]]:
@@ -151,8 +184,8 @@ def days_given(persons: Persons, report: Report) -> Iterator[tuple[str, str, Int
             if name != row.named:
                 text = pc.fill_null(pc.equal(kept.table["text"], name), False)
                 mine = mine & text.to_numpy(zero_copy_only=False)
-            total = np.bincount(kept.person[mine], kept.days[mine], minlength=len(persons))
-            who = np.flatnonzero(total > 0)
+            total = np.bincount(kept.person[mine], kept.days[mine], minlength=len(persons)).astype(np.float64)
+            who = np.flatnonzero(total > 0).astype(np.int64)
             yield f"days-{name}", f"{name.replace('-', ' ').capitalize()}, days", who, total[who]
 
 
@@ -202,7 +235,7 @@ def _in_unit(bound: float, row: LaboratoryRow, lib: Library) -> float:
     if found.becomes != "value" or found.weight or found.molar:
         raise DefinitionError(
             f"report: {row.id}: a bound in {row.unit} cannot be told of {row.measure} in {unit}\n"
-            f"  fix: unit = \"{unit}\""
+            f'  fix: unit = "{unit}"'
         )
     return found.apply(bound)
 
@@ -219,7 +252,9 @@ def outcomes(persons: Persons) -> pa.Table:
             of = int(first.sum())
             for word, says in OUTCOMES.items():
                 n = int((first & (episodes.outcome == word)).sum())
-                found.append(proportion(group, scale, f"{outcome}-first-{word}", f"first episode {says}", n, of))
+                found.append(
+                    proportion(group, scale, f"{outcome}-first-{word}", f"first episode {says}", n, of)
+                )
             again = int((who & (count >= 2)).sum())
             says = "more than one episode"
             found.append(proportion(group, scale, f"{outcome}-recurred", says, again, of))

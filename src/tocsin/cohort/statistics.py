@@ -119,7 +119,9 @@ def cumulative_incidence(
     bounds = fitted.confidence_interval_.to_numpy(dtype=np.float64)
     low, high = bounds.min(axis=1), bounds.max(axis=1)
     of = table[fitted.label_cmprisk].to_numpy()
-    return _steps(at, estimate, low, high, table["at_risk"].to_numpy(), of, table["censored"].to_numpy(), last)
+    return _steps(
+        at, estimate, low, high, table["at_risk"].to_numpy(), of, table["censored"].to_numpy(), last
+    )
 
 
 def survival(
@@ -166,8 +168,8 @@ def survival_median(hours: Floats, happened: npt.NDArray[np.bool_], *, level: fl
         ends = np.sort(qth_survival_times(0.5, fitted.confidence_interval_).to_numpy().ravel()) - 1.0
     seen = hours[events > 0]
     least, most = (float(seen.min()), float(seen.max())) if count else (float("nan"),) * 2
-    numbers = (float(each) if np.isfinite(each) else float("nan") for each in (median, *ends, q1, q3))
-    return Middle(n, count, *numbers, least, most)
+    found = [float(each) if np.isfinite(each) else float("nan") for each in (median, *ends, q1, q3)]
+    return Middle(n, count, *found, least, most)  # type: ignore[call-arg]
 
 
 def observed_median(values: Floats, *, level: float = LEVEL) -> Middle:
@@ -239,7 +241,13 @@ def _kaplan_meier(times: Floats, events: Ints, weights: Ints, level: float) -> A
 
 
 def _steps(
-    at: Floats, estimate: Floats, low: Floats, high: Floats, at_risk: Any, events: Any, censored: Any,
+    at: Floats,
+    estimate: Floats,
+    low: Floats,
+    high: Floats,
+    at_risk: Any,
+    events: Any,
+    censored: Any,
     last: float | None,
 ) -> Steps:
     """Rows from hour 0 on; where the library has no interval and the estimate is as before, the one before."""

@@ -62,7 +62,8 @@ def tables(cohort: Cohort, lib: Library) -> dict[str, pa.Table]:
         "patient-flow": flow(persons),
         "groups": groups(persons),
         "proportions": pa.concat_tables([
-            shares.graded(persons, report), shares.outcomes(persons), shares.given(persons, report),
+            shares.graded(persons, report), shares.outcomes(persons),
+            shares.given_after_onset(persons, report), shares.given(persons, report),
             shares.measured(persons, report),
         ]),
         "times": times.times(persons, report),
@@ -156,7 +157,9 @@ def markers(persons: Persons) -> pa.Table:
     person = persons.place(table)
     measures = np.array(table["measure"].to_pylist(), dtype=object)
     units = np.array(table["unit"].to_pylist(), dtype=object)
-    low, high = (np.asarray(table[name].to_numpy(zero_copy_only=False), np.float64) for name in ("low", "high"))
+    low, high = (
+        np.asarray(table[name].to_numpy(zero_copy_only=False), np.float64) for name in ("low", "high")
+    )
     rows: list[dict[str, Any]] = []
     for measure in sorted({*measures}):
         own = measures == measure
@@ -190,14 +193,20 @@ def missing(persons: Persons) -> pa.Table:
             of = who & course.graded
             hours, open_, bare, wide = (
                 float(each[of].sum())
-                for each in (course.hours, course.hours_open, course.hours_unmeasured, course.open_grade_hours)
+                for each in (
+                    course.hours,
+                    course.hours_open,
+                    course.hours_unmeasured,
+                    course.open_grade_hours,
+                )
             )
-            share = (lambda part: part / hours if hours else None)  # noqa: B023
+            parts = (max(open_ - bare, 0.0), bare, wide)
+            share_open, share_bare, mean_open = (part / hours if hours else None for part in parts)
             rows.append({
                 "group": group, "scale": scale, "patients": int(of.sum()), "hours": hours,
                 "measured": max(hours - open_, 0.0), "open": max(open_ - bare, 0.0), "unmeasured": bare,
-                "share_open": share(max(open_ - bare, 0.0)),
-                "share_unmeasured": share(bare), "open_grades": share(wide),
+                "share_open": share_open,
+                "share_unmeasured": share_bare, "open_grades": mean_open,
             })  # fmt: skip
     return pa.Table.from_pylist(rows, MISSING)
 

@@ -8,10 +8,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tocsin.cohort.persons import Bools, Course, Episodes, Floats, Persons
+from tocsin.cohort.persons import Bools, Course, Episodes, Floats, Ints, Persons
 from tocsin.cohort.shares import days_given
 from tocsin.cohort.statistics import (
-    CENSORED, Middle, Steps, cumulative_incidence, observed_median, survival, survival_median,
+    CENSORED,
+    Middle,
+    Steps,
+    cumulative_incidence,
+    observed_median,
+    survival,
+    survival_median,
 )  # fmt: skip
 from tocsin.definitions.report import Report
 
@@ -60,7 +66,7 @@ def curves(persons: Persons, report: Report) -> pa.Table:
     return pa.concat_tables(parts) if parts else CURVES.empty_table()
 
 
-def left(persons: Persons, onset: Floats, *, over: int = OVER) -> tuple[Floats, Any]:
+def left(persons: Persons, onset: Floats, *, over: int = OVER) -> tuple[Floats, Ints]:
     """When each patient left those in whom an onset is awaited, and why: onset, death, end of the record.
 
     What happened at one instant counts in that order: an onset with death is an onset. `over` is what the
@@ -69,26 +75,26 @@ def left(persons: Persons, onset: Floats, *, over: int = OVER) -> tuple[Floats, 
     ended = np.maximum(np.nan_to_num(persons.ended, nan=0.0), 0.0)
     died = np.isfinite(persons.death) & (persons.death <= ended)
     hours = np.where(died, np.maximum(persons.death, 0.0), ended)
-    why = np.where(died, DIED, over)
+    why = np.where(died, DIED, over).astype(np.int64)
     had = np.isfinite(onset)
     return np.where(had, onset, hours), np.where(had, ONSET, why)
 
 
-def _onsets(
-    persons: Persons, course: Course, of: Bools, report: Report
-) -> Iterator[tuple[str, Steps]]:
+def _onsets(persons: Persons, course: Course, of: Bools, report: Report) -> Iterator[tuple[str, Steps]]:
     if not of.any():
         return
     last = float(np.max(np.nan_to_num(persons.ended[of]), initial=0.0))
     for k in report.at_least:
         onset = course.first[k]
-        hours, why = (column[of] for column in left(persons, onset))
+        times, reasons = left(persons, onset)
+        hours, why = times[of], reasons[of]
         name = f"onset-{level_name(k)}"
         yield name, cumulative_incidence(hours, why, ONSET, last=last)
         if k == 1:
             yield "death", cumulative_incidence(hours, why, DIED, last=last)
             yield "record-over", cumulative_incidence(hours, why, OVER, last=last)
-        hours, why = (column[of] for column in left(persons, onset, over=CENSORED))
+        times, reasons = left(persons, onset, over=CENSORED)
+        hours, why = times[of], reasons[of]
         yield f"{name}-censored", cumulative_incidence(hours, why, ONSET, last=last)
 
 
@@ -153,9 +159,7 @@ def _of_scale(
     yield "duration-every-episode", "Onset to resolution, every episode", found, KAPLAN_MEIER
 
 
-def _row(
-    group: str, scale: str | None, what: str, says: str, middle: Middle, method: str
-) -> dict[str, Any]:
+def _row(group: str, scale: str | None, what: str, says: str, middle: Middle, method: str) -> dict[str, Any]:
     numbers = {
         name: value if np.isfinite(value := getattr(middle, name)) else None
         for name in ("median", "low", "high", "q1", "q3", "least", "most")

@@ -107,7 +107,9 @@ def side_by_side(
                 says.setdefault(row[key], (row["says"], level(row)))
         alone = len(groups) == 1
         headings = ("", *(("everybody",) if alone and part == ["all"] else part))
-        more = f" ({start + 1} to {start + len(part)} of {len(groups)} groups)" if len(groups) > ABREAST else ""
+        more = (
+            f" ({start + 1} to {start + len(part)} of {len(groups)} groups)" if len(groups) > ABREAST else ""
+        )
         found.append(Shown(
             title + more, headings,
             tuple((says[name][0], *(own.get(group, "") for group in part)) for name, own in cells.items()),
