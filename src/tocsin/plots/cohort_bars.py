@@ -11,8 +11,23 @@ import pyarrow as pa
 
 from tocsin.plots.canvas import fit
 from tocsin.plots.cohort_page import (
-    PAD, WIDTH, Names, asked, begun, beside, called, counts, ended, few, graded, grid, hatch, heading, key,
-    nothing, percent,
+    PAD,
+    WIDTH,
+    Names,
+    asked,
+    begun,
+    beside,
+    called,
+    counts,
+    ended,
+    few,
+    graded,
+    grid,
+    hatch,
+    heading,
+    key,
+    nothing,
+    percent,
 )  # fmt: skip
 from tocsin.plots.course import PlotError
 from tocsin.plots.labels import width as wide
@@ -114,8 +129,15 @@ def _bar(page: Surface, mine: Mapping[str, dict[str, Any]], axis: Axis, y: float
              tooltip=("grade", "patients", "of", "share"))  # fmt: skip
     places = beside(spots, [wide(text, 11.5) for text in said], axis.start, axis.end)
     low = y + BAR + 14
-    page.add("rule", [{"x": a, "x2": b, "y": y + BAR + 1, "y2": low - 7}
-                      for a, b in zip(spots, places, strict=True) if abs(a - b) > 3], color=look.line)  # fmt: skip
+    page.add(
+        "rule",
+        [
+            {"x": a, "x2": b, "y": y + BAR + 1, "y2": low - 7}
+            for a, b in zip(spots, places, strict=True)
+            if abs(a - b) > 3
+        ],
+        color=look.line,
+    )
     for text, x in zip(said, places, strict=True):
         page.write(text, x, low, size=11.5, align="center")
     missed = mine.get(NOT_RULED_OUT)
@@ -204,7 +226,9 @@ def _kind(page: Surface, kind: str, box: Mapping[str, float], tip: Mapping[str, 
         page.add("area", hatch([box], lambda _: look.grades[3]), colour="fill", opacity=0.85)
         page.add("rect", [box], color="transparent", stroke=look.ink, strokeDash=[4, 3])
     else:
-        page.add("rect", rows, color=look.unmeasured, stroke=look.unmeasured_edge, strokeDash=[4, 3], tooltip=told)
+        page.add(
+            "rect", rows, color=look.unmeasured, stroke=look.unmeasured_edge, strokeDash=[4, 3], tooltip=told
+        )
 
 
 def onset_histogram(
@@ -245,7 +269,7 @@ def onset_histogram(
         for dose in doses:
             some = [r for r in dosed if r["group"] == group and min(r["dose_number"], DOSES) == dose]
             tallest = max(tallest, *_heights(some, step, end).sum(0).tolist())
-    for row, dose in enumerate(doses):
+    for _row, dose in enumerate(doses):
         for group, (_, left, right) in zip(groups, across, strict=True):
             some = [r for r in dosed if r["group"] == group and min(r["dose_number"], DOSES) == dose]
             said = f"dose {dose}{' and later' if dose == DOSES else ''}"
@@ -254,9 +278,17 @@ def onset_histogram(
                     Axis(0, end, left + 6, right - 6), y + 22, tall)  # fmt: skip
         y += tall + 64
     lost = len(rows) - len(dosed)
-    left_out = f" {lost:,} of {len(rows):,} episodes had no dose charted before them and are not drawn." if lost else ""
-    return ended(page, y - 18, f"Bars of {step} h, from onset; coloured by the highest grade of the episode.{left_out}",
-                 note)  # fmt: skip
+    left_out = (
+        f" {lost:,} of {len(rows):,} episodes had no dose charted before them and are not drawn."
+        if lost
+        else ""
+    )
+    return ended(
+        page,
+        y - 8,
+        f"Bars of {step} h, from onset; coloured by the highest grade of the episode.{left_out}",
+        note,
+    )
 
 
 def _heights(rows: Sequence[Mapping[str, Any]], step: int, end: float) -> np.ndarray[Any, Any]:
@@ -268,9 +300,15 @@ def _heights(rows: Sequence[Mapping[str, Any]], step: int, end: float) -> np.nda
 
 
 def _onsets(
-    page: Surface, rows: Sequence[Mapping[str, Any]], name: str, step: int, tallest: int, axis: Axis, top: float,
+    page: Surface,
+    rows: Sequence[Mapping[str, Any]],
+    name: str,
+    step: int,
+    tallest: int,
+    axis: Axis,
+    top: float,
     tall: float,
-) -> None:  # fmt: skip
+) -> None:
     look, down = page.look, Axis(0, tallest, top + tall - 1, top + 22)
     page.panel(axis.start - 6, axis.end + 6, top, top + tall)
     page.write(name, axis.start - 6, top - 11, size=13, bold=True)
@@ -278,14 +316,18 @@ def _onsets(
     page.rules_down(down, axis.start - 5, axis.end + 5, ticks[1:])
     for tick in ticks:
         page.write(number(tick), axis.start - 12, down(tick), align="right", colour=look.muted)
-    every = next(h for h in (1, 2, 4, 6, 12, 24, 48, 96, 168, 336, 672, 1344, 10**6) if axis(h) - axis(0) >= 46)
+    every = next(
+        h for h in (1, 2, 4, 6, 12, 24, 48, 96, 168, 336, 672, 1344, 10**6) if axis(h) - axis(0) >= 46
+    )
     days = axis.high > 72
     if days:
         every = max(24, every)
     marks = list(range(0, int(axis.high) + 1, every))
     page.add("rule", [{"x": axis(t), "y": top + tall, "y2": top + tall + 4} for t in marks], color=look.muted)
     for tick in marks:
-        page.write(number(tick / 24 if days else tick), axis(tick), top + tall + 13, size=11.5, align="center")
+        page.write(
+            number(tick / 24 if days else tick), axis(tick), top + tall + 13, size=11.5, align="center"
+        )
     page.write(f"{'days' if days else 'hours'} from the dose", (axis.start + axis.end) / 2, top + tall + 28,
                align="center", colour=look.muted)  # fmt: skip
     heights = _heights(rows, step, axis.high)
@@ -304,12 +346,21 @@ def _onsets(
                     page.write(str(grade), axis((bar + 0.5) * step), (down(below) + down(below + many)) / 2,
                                align="center", bold=True, colour=look.on_grade[grade])  # fmt: skip
                 below += many
-    page.add("rect", boxes, colour="fill", stroke=look.panel, strokeWidth=0.8, tooltip=("grade", "hours", "episodes"))
+    page.add(
+        "rect",
+        boxes,
+        colour="fill",
+        stroke=look.panel,
+        strokeWidth=0.8,
+        tooltip=("grade", "hours", "episodes"),
+    )
     if not rows:
         page.write("no episode", (axis.start + axis.end) / 2, top + tall / 2, size=12, align="center",
                    colour=look.muted, halo=look.panel)  # fmt: skip
         return
     middle = float(np.median([row["hours_from_dose"] for row in rows]))
     told = f"{number(middle / 24)} d" if days else f"{number(middle)} h"
-    page.write(f"n = {len(rows):,}, median {told}", axis.end + 6, top - 11, size=12, align="right", colour=look.muted)
+    page.write(
+        f"n = {len(rows):,}, median {told}", axis.end + 6, top - 11, size=12, align="right", colour=look.muted
+    )
     page.add("rule", [{"x": axis(middle), "y": top + 1, "y2": top + tall}], color=look.ink, strokeDash=[4, 3])

@@ -10,7 +10,21 @@ import pyarrow as pa
 
 from tocsin.plots.canvas import fit
 from tocsin.plots.cohort_page import (
-    PAD, WIDTH, Names, asked, badge, begun, called, counts, ended, few, graded, grid, mixed, nothing, percent,
+    PAD,
+    WIDTH,
+    Names,
+    asked,
+    badge,
+    begun,
+    called,
+    counts,
+    ended,
+    few,
+    graded,
+    grid,
+    mixed,
+    nothing,
+    percent,
 )  # fmt: skip
 from tocsin.plots.course import PlotError
 from tocsin.plots.look import lightness
@@ -49,10 +63,17 @@ def confusion(
     pairs = list(dict.fromkeys((row["rows"], row["columns"]) for row in found))
     if len(pairs) > 1:
         told = ", ".join(f"{a} with {b}" for a, b in pairs)
-        raise PlotError(f"{len(pairs)} pairs: {told}\n  why: they cannot be added\n  fix: name rows and columns")
+        raise PlotError(
+            f"{len(pairs)} pairs: {told}\n  why: they cannot be added\n  fix: name rows and columns"
+        )
     counts(found, "patients")
     graded(found, "row", "column")
     groups = few(row["group"] for row in found)
+    if isinstance(kappa, int | float) and len(groups) > 1:
+        raise PlotError(
+            f"one kappa for {len(groups)} groups\n  why: each has its own\n"
+            "  fix: one for each, by name, or one group"
+        )
     page, y = begun("confusion", title, theme)
     sides = (called(pairs[0][0], names), called(pairs[0][1], names))
     places = grid(len(groups), PAD, 24.0)
@@ -62,9 +83,11 @@ def confusion(
         for one in found:
             if one["group"] == name:
                 counted[one["row"]][one["column"]] += one["patients"]
-        value = kappa.get(name) if isinstance(kappa, Mapping) else kappa if len(groups) == 1 or kappa else None
+        value = kappa.get(name) if isinstance(kappa, Mapping) else kappa
         head = "" if name == "all" and len(groups) == 1 else called(name, names)
-        deep = _square(page, counted, head, sides, left, right, y + row * deep, value, single=len(groups) == 1)
+        deep = _square(
+            page, counted, head, sides, left, right, y + row * deep, value, single=len(groups) == 1
+        )
     bottom = y + deep * (places[-1][0] + 1)
     said = "Heavy edges: both say the same grade. Darker: a larger share of its row."
     return ended(page, bottom - 14, said, note)
@@ -99,20 +122,26 @@ def _square(
             }  # fmt: skip
             boxes.append(box)
             if i == j:
-                diagonal.append({k: box[k] + (1.5 if k in ("x", "y") else -1.5) for k in ("x", "x2", "y", "y2")})
+                diagonal.append(
+                    {k: box[k] + (1.5 if k in ("x", "y") else -1.5) for k in ("x", "x2", "y", "y2")}
+                )
             dark = lightness(fill) < 0.35
             ink = ("#FFFFFF" if dark else "#1D252D") if n else look.muted
             size = 15 if cell > 50 and n < 10_000 else 12 if n < 100_000 else 11
-            page.write(f"{n:,}" if n else "·", start + cell * (j + 0.5), first + cell * (i + 0.5), size=size,
+            page.write(f"{n:,}", start + cell * (j + 0.5), first + cell * (i + 0.5), size=size,
                        bold=bool(n), align="center", colour=ink)  # fmt: skip
-        page.write(f"{whole:,}", start + cell * LEVELS + 8, first + cell * (i + 0.5), size=12, colour=look.muted)
+        page.write(
+            f"{whole:,}", start + cell * LEVELS + 8, first + cell * (i + 0.5), size=12, colour=look.muted
+        )
     page.add("rect", boxes, colour="fill", stroke=look.edge, strokeWidth=1,
              tooltip=("row", "column", "patients", "share"))  # fmt: skip
-    page.add("rect", diagonal, color="transparent", stroke=look.ink, strokeWidth=2.2)
+    page.add("rect", diagonal, fill=None, stroke=look.ink, strokeWidth=2.2)
     low = first + cell * LEVELS
     for j in range(LEVELS):
         below = sum(counted[i][j] for i in range(LEVELS))
-        page.write(f"{below:,}", start + cell * (j + 0.5), low + 13, size=12, align="center", colour=look.muted)
+        page.write(
+            f"{below:,}", start + cell * (j + 0.5), low + 13, size=12, align="center", colour=look.muted
+        )
     page.write(f"{total:,}", start + cell * LEVELS + 8, low + 13, size=12, bold=True)
     _agreement(page, counted, total, kappa, sides, left, low, start + cell * LEVELS + 90, first, single)
     return low + 66 - top

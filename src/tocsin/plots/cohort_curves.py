@@ -12,7 +12,17 @@ import pyarrow as pa
 
 from tocsin.plots.canvas import fit
 from tocsin.plots.cohort_page import (
-    PAD, Names, asked, badge, begun, ended, few, grid, heading, nothing, percent,
+    PAD,
+    Names,
+    asked,
+    badge,
+    begun,
+    ended,
+    few,
+    grid,
+    heading,
+    nothing,
+    percent,
 )  # fmt: skip
 from tocsin.plots.course import PlotError
 from tocsin.plots.labels import width as wide
@@ -60,8 +70,9 @@ def cumulative_incidence(
 
     Parameters
     ----------
-    curves : `group, scale, curve, hours, estimate, low, high, at_risk, events, censored`; an estimate (0 to 1)
-        holds from `hours` on. Drawn where there: `onset-any`, `onset-at-least-2`, `onset-at-least-3` with
+    curves : `group, scale, curve, hours, estimate, low, high, at_risk, events, censored`; an estimate
+        (0 to 1) holds from `hours` on. Drawn where there: `onset-any`, `onset-at-least-2`,
+        `onset-at-least-3` with
         their 95 % bands, `death` and `record-over` as thin lines.
     days : where to end; else after the last event, with a little room.
 
@@ -69,8 +80,19 @@ def cumulative_incidence(
     ------
     PlotError : a column is missing, no such curve, an estimate outside 0 to 1 or hours that go back.
     """
-    return _figure("cumulative-incidence", curves, ONSETS, "hours since the first dose", "with onset, %", False,
-                   days, names, note, title, theme)  # fmt: skip
+    return _figure(
+        "cumulative-incidence",
+        curves,
+        ONSETS,
+        "hours since the first dose",
+        "with onset, %",
+        False,
+        days,
+        names,
+        note,
+        title,
+        theme,
+    )
 
 
 def duration(
@@ -87,8 +109,19 @@ def duration(
     ------
     PlotError : as `cumulative_incidence`.
     """
-    return _figure("duration", curves, RESOLUTIONS, "hours since onset", "not yet resolved, %", True, days, names,
-                   note, title, theme)  # fmt: skip
+    return _figure(
+        "duration",
+        curves,
+        RESOLUTIONS,
+        "hours since onset",
+        "not yet resolved, %",
+        True,
+        days,
+        names,
+        note,
+        title,
+        theme,
+    )
 
 
 def _figure(
@@ -98,12 +131,14 @@ def _figure(
     ids = {one: curve for curve in known for one in curve.ids}
     rows = [r for r in asked(table, CURVES, "a curve") if r["curve"] in ids]
     if not rows:
-        raise nothing(f"curve {', '.join(c.ids[0] for c in known)}", "pass the curves of a cohort with episodes")
+        raise nothing(
+            f"curve {', '.join(c.ids[0] for c in known)}", "pass the curves of a cohort with episodes"
+        )
     panels: dict[tuple[Any, Any], dict[Curve, list[Row]]] = {}
     for row in rows:
         panels.setdefault((row["group"], row["scale"]), {}).setdefault(ids[row["curve"]], []).append(row)
-    for (group, _), found in panels.items():
-        for curve, some in found.items():
+    for (group, _), mine in panels.items():
+        for curve, some in mine.items():
             some.sort(key=lambda r: r["hours"])
             _checked(group, curve, some)
     groups, scales = few(g for g, _ in panels), list(dict.fromkeys(s for _, s in panels))
@@ -113,13 +148,14 @@ def _figure(
     page, y = begun(name, title, theme)
     y = _key(page, used, y + 6, survival)
     places = grid(len(panels), PAD + 44, 30.0 + 44)
-    tall = TALL[1 + max(row for row, *_ in places[:1]) if len(panels) == 1 else 2 if len(panels) in (2, 4) else 3]
+    tall = TALL[1 if len(panels) == 1 else 2 if len(panels) in (2, 4) else 3]
     risks = [curve for curve in used if curve.grade is not None]
     deep = tall + 54 + 17 * len(risks) + 44
-    for (group, scale), (row, left, right) in zip(panels, places, strict=True):
+    for (group, scale), (level, left, right) in zip(panels, places, strict=True):
         said = heading(group, scale, groups, scales, names)
-        _panel(page, panels[group, scale], risks, fit(said, right - left, 13, True), left, right,
-               y + row * deep, tall, end, across, down, survival)  # fmt: skip
+        said = fit(said, right - left - wide(down, 11.5) - 12, 13, True)
+        _panel(page, panels[group, scale], risks, said, left, right,
+               y + level * deep, tall, end, across, down, survival)  # fmt: skip
     y += deep * (places[-1][0] + 1) - 30
     return ended(page, y, note)
 
@@ -127,13 +163,18 @@ def _figure(
 def _checked(group: str, curve: Curve, rows: Sequence[Row]) -> None:
     where = f"{group}, {curve.ids[0]}"
     if len({r["hours"] for r in rows}) < len(rows):
-        raise PlotError(f"{where}: two values at one hour\n  why: a curve has one\n  fix: one row for each hour")
+        raise PlotError(
+            f"{where}: two values at one hour\n  why: a curve has one\n  fix: one row for each hour"
+        )
     for row in rows:
         for name in ("estimate", "low", "high"):
             value = row[name]
-            if (value is None and name == "estimate") or (value is not None and not -1e-9 <= value <= 1 + 1e-9):
+            if (value is None and name == "estimate") or (
+                value is not None and not -1e-9 <= value <= 1 + 1e-9
+            ):
                 raise PlotError(
-                    f"{where}: {name} is {value} at {row['hours']} h\n  why: it is a share of patients\n  fix: 0 to 1"
+                    f"{where}: {name} is {value} at {row['hours']} h\n"
+                    "  why: it is a share of patients\n  fix: 0 to 1"
                 )
 
 
@@ -155,7 +196,7 @@ def _key(page: Surface, used: Sequence[Curve], y: float, survival: bool) -> floa
     for curve in used:
         page.add("line", [{"x": x, "y": y}, {"x": x + 30, "y": y}], color=page.look.ink,
                  strokeWidth=3.8 if curve.grade is not None else 1.3,
-                 **({"strokeDash": list(curve.dash)} if curve.dash else {}))  # fmt: skip
+                 strokeDash=list(curve.dash or (1, 0)))  # fmt: skip
         if curve.grade is not None:
             page.add("line", [{"x": x + 0.6, "y": y}, {"x": x + 29.4, "y": y}], color=curve.colour(page.look),
                      strokeWidth=2.4)  # fmt: skip
@@ -168,9 +209,19 @@ def _key(page: Surface, used: Sequence[Curve], y: float, survival: bool) -> floa
 
 
 def _panel(
-    page: Surface, found: Mapping[Curve, list[Row]], risks: Sequence[Curve], said: str, left: float, right: float,
-    top: float, tall: float, end: float, across: str, down: str, survival: bool,
-) -> None:  # fmt: skip
+    page: Surface,
+    found: Mapping[Curve, list[Row]],
+    risks: Sequence[Curve],
+    said: str,
+    left: float,
+    right: float,
+    top: float,
+    tall: float,
+    end: float,
+    across: str,
+    down: str,
+    survival: bool,
+) -> None:
     look, top = page.look, top + 22
     page.write(said, left, top - 11, size=13, bold=True)
     page.write(down, right, top - 11, size=11.5, align="right", colour=look.muted)
@@ -209,11 +260,18 @@ def _panel(
                        colour=look.muted)  # fmt: skip
     low = top + tall + 34
     page.write("at risk", left, low, colour=look.muted)
-    for k, curve in enumerate(risks):
+    for _k, curve in enumerate(risks):
         if curve.grade is None:
             continue
         low += 17
-        page.write(f"≥{curve.grade}" if curve.grade > 1 else "any", left - 8, low, align="right", size=11.5, bold=True)
+        page.write(
+            f"≥{curve.grade}" if curve.grade > 1 else "any",
+            left - 8,
+            low,
+            align="right",
+            size=11.5,
+            bold=True,
+        )
         room = -1.0
         for tick in ticks:
             text = f"{at_risk(found[curve], tick):,}" if curve in found else "–"
@@ -263,7 +321,9 @@ def _line(
         before = row
     tips = ("hours", "share", "interval", "at risk")
     if curve.grade is None:
-        page.add("line", points, color=look.ink, strokeWidth=1.3, strokeDash=list(curve.dash or ()), tooltip=tips)
+        page.add(
+            "line", points, color=look.ink, strokeWidth=1.3, strokeDash=list(curve.dash or ()), tooltip=tips
+        )
         return
     page.add("area", band, color=curve.colour(look), opacity=0.3)
     page.add("line", points, color=look.ink, strokeWidth=3.8)
@@ -275,6 +335,10 @@ def _line(
 
 
 def _tip(row: Row) -> dict[str, str]:
-    span = "" if row["low"] is None or row["high"] is None else f"{percent(row['low'])} to {percent(row['high'])} %"
+    span = (
+        ""
+        if row["low"] is None or row["high"] is None
+        else f"{percent(row['low'])} to {percent(row['high'])} %"
+    )
     return {"hours": number(row["hours"]), "share": f"{percent(row['estimate'])} %", "interval": span,
             "at risk": f"{row['at_risk']:,}"}  # fmt: skip

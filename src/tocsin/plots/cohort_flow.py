@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +13,22 @@ import pyarrow as pa
 
 from tocsin.plots.canvas import fit
 from tocsin.plots.cohort_page import (
-    PAD, WIDTH, Names, asked, badge, begun, called, counts, ended, graded, key, nothing, percent, wrapped,
+    PAD,
+    WIDTH,
+    Names,
+    asked,
+    badge,
+    begun,
+    called,
+    counts,
+    ended,
+    graded,
+    key,
+    nothing,
+    percent,
+    wrapped,
 )  # fmt: skip
 from tocsin.plots.course import PlotError
-from tocsin.plots.labels import width as wide
 from tocsin.plots.surface import Surface, apart
 
 CONFUSION = ("group", "rows", "columns", "row", "column", "patients")
@@ -25,7 +38,7 @@ WORDS = {UNMEASURED: "nobody measuring", OVER: "record over", DEAD: "dead"}
 #: From the top: who is gone, who was not measured, then grades; the highest stand on a flat line at the foot.
 ORDER = (OVER, UNMEASURED, 0, 1, 2, 3, 4, 5, DEAD)
 TALL, NODE, GAP, POINTS = 400.0, 16.0, 7.0, 24  # px; points of a ribbon
-BOX, LOST, BETWEEN = 470.0, 560.0, 46.0  # px of the flow of patients
+BOX, LOST, BETWEEN = 520.0, 520.0, 46.0  # px of the flow of patients
 Links = Mapping[tuple[int, int], int]
 
 
@@ -40,15 +53,21 @@ class Node:
 
 
 def scale_flow(
-    confusion: pa.Table, *, scales: Sequence[str] | None = None, group: str | None = None, names: Names = None,
-    note: str = "", title: str = "", theme: str = "light",
-) -> alt.LayerChart:  # fmt: skip
+    confusion: pa.Table,
+    *,
+    scales: Sequence[str] | None = None,
+    group: str | None = None,
+    names: Names = None,
+    note: str = "",
+    title: str = "",
+    theme: str = "light",
+) -> alt.LayerChart:
     """How the same patients stand under two scales or more: ribbons between their highest grades.
 
     Parameters
     ----------
-    confusion : `group, rows, columns, row, column, patients`: how many stand at grade `row` of scale `rows` and
-        `column` of scale `columns`; a pair may stand in either order.
+    confusion : `group, rows, columns, row, column, patients`: how many stand at grade `row` of scale `rows`
+        and `column` of scale `columns`; a pair may stand in either order.
     scales : from left to right; else the first pair of the table.  group : one; else all together.
 
     Raises
@@ -62,8 +81,10 @@ def scale_flow(
         raise nothing("pair of scales", "a cohort graded under two scales")
     wanted = list(scales) if scales is not None else [rows[0]["rows"], rows[0]["columns"]]
     if len(wanted) < 2:
-        raise PlotError(f"{len(wanted)} scale\n  why: a flow goes from one to another\n  fix: two scales or more")
-    links = [_between(rows, a, b) for a, b in zip(wanted, wanted[1:], strict=False)]
+        raise PlotError(
+            f"{len(wanted)} scale\n  why: a flow goes from one to another\n  fix: two scales or more"
+        )
+    links = [_between(rows, a, b) for a, b in itertools.pairwise(wanted)]
     page, y = begun("scale-flow", title, theme)
     y = key(page, y + 6, highest=max(max(pair) for of in links for pair in of)) + 6
     heads = [called(scale, names) for scale in wanted]
@@ -71,9 +92,10 @@ def scale_flow(
     moved = [sum(n for (a, b), n in of.items() if a != b) for of in links]
     total = sum(links[0].values())
     told = "; ".join(
-        f"{n:,} of {total:,} patients ({percent(n / total) if total else 0} %) have another highest grade under "
-        f"{b} than under {a}" for n, a, b in zip(moved, heads, heads[1:], strict=False)
-    )  # fmt: skip
+        f"{n:,} of {total:,} patients ({percent(n / total)} %) have another highest grade under "
+        f"{b} than under {a}"
+        for n, a, b in zip(moved, heads, heads[1:], strict=False)
+    )
     return ended(page, bottom + 8, f"{told}. Ribbons have the colour of the left grade.", note)
 
 
@@ -102,15 +124,22 @@ def _between(rows: Iterable[Mapping[str, Any]], left: str, right: str) -> dict[t
 
 
 def daily_flow(
-    days: pa.Table, *, scale: str | None = None, group: str | None = None, last: int = 14, names: Names = None,
-    note: str = "", title: str = "", theme: str = "light",
-) -> alt.LayerChart:  # fmt: skip
+    days: pa.Table,
+    *,
+    scale: str | None = None,
+    group: str | None = None,
+    last: int = 14,
+    names: Names = None,
+    note: str = "",
+    title: str = "",
+    theme: str = "light",
+) -> alt.LayerChart:
     """How patients go from one day's highest grade to the next: a column a day, ribbons between.
 
     Parameters
     ----------
-    days : `group, scale, day, grade, next, patients`: how many stood at `grade` on `day` and at `next` on the day
-        after; -1 nobody measuring, -2 record over, -3 dead.
+    days : `group, scale, day, grade, next, patients`: how many stood at `grade` on `day` and at `next` on the
+        day after; -1 nobody measuring, -2 record over, -3 dead.
     scale : which, where the table has several.  group : one; else all together.  last : the last day drawn.
 
     Raises
@@ -120,13 +149,17 @@ def daily_flow(
     rows = _of(asked(days, DAYS, "the flow from day to day"), group)
     scales = list(dict.fromkeys(row["scale"] for row in rows))
     if scale is None and len(scales) > 1:
-        raise PlotError(f"{len(scales)} scales: {', '.join(scales)}\n  why: they cannot be added\n  fix: name one")
+        raise PlotError(
+            f"{len(scales)} scales: {', '.join(scales)}\n  why: they cannot be added\n  fix: name one"
+        )
     rows = [row for row in rows if row["scale"] == (scale or row["scale"]) and 0 <= row["day"] < last]
     counts(rows, "patients")
     for row in rows:
         for name in ("grade", "next"):
             if row[name] not in ORDER:
-                raise PlotError(f"{name} is {row[name]}\n  why: a day ends in a grade or -1, -2, -3\n  fix: 5 or less")
+                raise PlotError(
+                    f"{name} is {row[name]}\n  why: a day ends in a grade or -1, -2, -3\n  fix: 5 or less"
+                )
     rows = [row for row in rows if row["patients"]]
     if not rows:
         raise nothing("patient on two days in a row", "a cohort followed for two days or more")
@@ -141,8 +174,13 @@ def daily_flow(
     y = key(page, y + 6, scale=named, highest=max(max(seen), 1), blank=UNMEASURED in seen) + 6
     heads = [f"day {first}", *(str(first + k) for k in range(1, len(links) + 1))]
     bottom = _columns(page, links, heads, y + 20, said=False)
-    return ended(page, bottom + 8, "Each column holds every patient once, at the highest grade of that day since the "
-                 "first dose. Ribbons have the colour of the day they leave.", note)  # fmt: skip
+    return ended(
+        page,
+        bottom + 8,
+        "Each column holds every patient once, at the highest grade of that day since the "
+        "first dose. Ribbons have the colour of the day they leave.",
+        note,
+    )
 
 
 def _columns(page: Surface, links: Sequence[Links], heads: Sequence[str], top: float, *, said: bool) -> float:
@@ -180,7 +218,9 @@ def _counts(links: Sequence[Links], column: int) -> dict[int, int]:
     if column < len(links):
         for (state, _), n in links[column].items():
             go[state] = go.get(state, 0) + n
-    return {state: max(come.get(state, 0), go.get(state, 0)) for state in ORDER if state in come or state in go}
+    return {
+        state: max(come.get(state, 0), go.get(state, 0)) for state in ORDER if state in come or state in go
+    }
 
 
 def _stacked(of: Mapping[int, int], states: Sequence[int], scale: float, top: float) -> dict[int, Node]:
@@ -195,8 +235,14 @@ def _stacked(of: Mapping[int, int], states: Sequence[int], scale: float, top: fl
 
 
 def _ribbons(
-    page: Surface, of: Links, left: Mapping[int, Node], right: Mapping[int, Node], x: float, x2: float, scale: float
-) -> None:  # fmt: skip
+    page: Surface,
+    of: Links,
+    left: Mapping[int, Node],
+    right: Mapping[int, Node],
+    x: float,
+    x2: float,
+    scale: float,
+) -> None:
     """Smooth bands of equal height at both ends, in the order of the blocks so that few cross."""
     out = {state: node.top for state, node in left.items()}
     into = {state: node.top for state, node in right.items()}
@@ -275,8 +321,8 @@ def patient_flow(
 
     Parameters
     ----------
-    rows : `(label, n, why_left)` from first to last. `why_left` says why those left who are not in the next box;
-        several reasons may be lines of it.
+    rows : `(label, n, why_left)` from first to last. `why_left` says why those left who are not in the next
+        box; several reasons may be lines of it.
 
     Raises
     ------
@@ -285,17 +331,18 @@ def patient_flow(
     if not rows:
         raise nothing("step", "at least one `(label, n, why_left)`")
     counts([{"n": n} for _, n, _ in rows], "n")
-    for (label, n, why), (after, m, _) in zip(rows, rows[1:], strict=False):
+    for (label, n, why), (after, m, _) in itertools.pairwise(rows):
         if m > n:
-            raise PlotError(f"{m:,} {after} of {n:,} {label}\n  why: nobody joins on the way\n  fix: check the steps")
+            raise PlotError(
+                f"{m:,} {after} of {n:,} {label}\n  why: nobody joins on the way\n  fix: check the steps"
+            )
         if m < n and not why:
-            raise PlotError(f"{n - m:,} left after `{label}`\n  why: nobody is dropped silently\n  fix: say why")
+            raise PlotError(
+                f"{n - m:,} left after `{label}`\n  why: nobody is dropped silently\n  fix: say why"
+            )
     page, y = begun("patient-flow", title, theme)
-    look, middle = page.look, PAD + BOX / 2 + 60
+    look, middle = page.look, PAD + BOX / 2 + 70
     left, right = middle - BOX / 2, middle + BOX / 2
-    tip: Callable[[float], None] = lambda at: page.add(  # noqa: E731
-        "point", [{"x": middle, "y": at}], shape="triangle-down", filled=True, size=70, color=look.ink
-    )
     for k, (label, n, why) in enumerate(rows):
         lines = wrapped(label, BOX - 150, 14)
         tall = max(50.0, 20.0 * len(lines) + 20)
@@ -303,24 +350,34 @@ def patient_flow(
                  color=look.panel, stroke=look.ink if k == len(rows) - 1 else look.line, cornerRadius=4,
                  strokeWidth=1.8 if k == len(rows) - 1 else 1.2, tooltip=("label", "patients"))  # fmt: skip
         for m, line in enumerate(lines):
-            page.write(line, left + 130, y + tall / 2 + (m - (len(lines) - 1) / 2) * 20, size=14)
-        page.write(f"{n:,}", left + 112, y + tall / 2, size=19, bold=True, align="right")
+            page.write(line, left + 108, y + tall / 2 + (m - (len(lines) - 1) / 2) * 20, size=14)
+        page.write(f"{n:,}", left + 92, y + tall / 2, size=19, bold=True, align="right")
         y += tall
         if k == len(rows) - 1:
             break
         lost = n - rows[k + 1][1]
-        reasons = [part for line in why.split("\n") for part in wrapped(line, LOST - 130, 12.5)] if lost else []
+        reasons = (
+            [part for line in why.split("\n") for part in wrapped(line, LOST - 130, 12.5)] if lost else []
+        )
         deep = max(BETWEEN, 17.0 * len(reasons) + 34 if lost else 0)
         page.add("rule", [{"x": middle, "y": y, "y2": y + deep - 4}], color=look.ink, strokeWidth=1.4)
-        tip(y + deep - 6)
+        page.add("point", [{"x": middle, "y": y + deep - 6}], shape="triangle-down", filled=True, size=70,
+                 color=look.ink)  # fmt: skip
         if lost:
             at, high = y + deep / 2, 17.0 * len(reasons) + 16
             box = {"x": WIDTH - PAD - LOST, "x2": WIDTH - PAD, "y": at - high / 2, "y2": at + high / 2}
             page.add("rule", [{"x": middle, "x2": box["x"], "y": at}], color=look.ink, strokeWidth=1.4)
-            page.add("rect", [{**box, "left": lost, "why": why}], color=look.page, stroke=look.line, cornerRadius=4,
-                     strokeDash=[4, 3], tooltip=("left", "why"))  # fmt: skip
-            page.write(f"{lost:,}", box["x"] + 84, at, size=14, bold=True, align="right")
+            page.add(
+                "rect",
+                [{**box, "left": lost, "why": why}],
+                color=look.page,
+                stroke=look.line,
+                cornerRadius=4,
+                strokeDash=[4, 3],
+                tooltip=("left", "why"),
+            )
+            page.write(f"{lost:,}", box["x"] + 66, at, size=14, bold=True, align="right")
             for m, line in enumerate(reasons):
-                page.write(line, box["x"] + 98, at + (m - (len(reasons) - 1) / 2) * 17, size=12.5)
+                page.write(line, box["x"] + 80, at + (m - (len(reasons) - 1) / 2) * 17, size=12.5)
         y += deep
     return ended(page, y, note)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import altair as alt
 import numpy as np
@@ -43,13 +43,13 @@ def patient_hours(
     step = 1 if end <= BY_HOUR else 4
     page, y = begun("patient-hours", title, theme)
     look = page.look
-    highest = max(one.highest(scale) for one in drawn)
+    highest = max(one.up_to(scale) for one in drawn)
     y = key(page, y + 6, scale=called(scale, names), highest=max(highest, 1), hatched=True, blank=True)
     axis = Axis(0, end, PAD + LEFT, WIDTH - PAD - 8)
     tall = min(max(TALL / len(drawn), LEAST), TALLEST)
     top = y + 24
     worst = [one.highest(scale) for one in drawn]
-    gaps = sum(a != b for a, b in zip(worst, worst[1:], strict=False))
+    gaps = sum(a != b for a, b in pairwise(worst))
     bottom = top + tall * len(drawn) + 6.0 * gaps
     page.add("rect", [{"x": axis.start, "x2": axis.end, "y": top, "y2": bottom}], color=look.page)
     rows: list[dict[str, object]] = []
@@ -70,27 +70,44 @@ def patient_hours(
                     mine = value % OPEN
                     rows.append({**box, **tip, "grade": str(mine), "fill": look.grades[mine]})
                     if value >= OPEN:
-                        open_.append(box)
+                        open_.append({**box, "grade": mine})
             stop = axis(min(one.ended, end))
-            over.append({"x": stop, "x2": stop + (6 if one.death is not None else 2), "y": at, "y2": at + tall})
+            over.append(
+                {"x": stop, "x2": stop + (6 if one.death is not None else 2), "y": at, "y2": at + tall}
+            )
             at += tall
         sections.append((grade, len(many), at - tall * len(many), at))
         at += 6
     _sections(page, sections, top, bottom)
     tips = ("patient", "hours", "grade")
     page.add("rect", rows, colour="fill", tooltip=tips)
-    page.add("rect", blank, color=look.unmeasured, tooltip=tips,
-             **({"stroke": look.unmeasured_edge, "strokeDash": [3, 2], "strokeWidth": 0.6} if tall >= 5 else {}))  # fmt: skip
-    page.add("area", hatch(open_, lambda _: look.grades[3]), colour="fill", opacity=0.8)
+    page.add(
+        "rect",
+        blank,
+        color=look.unmeasured,
+        tooltip=tips,
+        stroke=look.unmeasured_edge if tall >= 5 else look.unmeasured,
+        strokeDash=[3, 2],
+        strokeWidth=0.6 if tall >= 5 else 0,
+    )
+    page.add(
+        "area",
+        hatch(open_, lambda n: look.grades[min(int(open_[n]["grade"]) + 1, 5)]),
+        colour="fill",
+        opacity=0.8,
+    )
     page.add("rect", over, color=look.ink)
     step_days = day_step(end / 24, axis.end - axis.start)
     ticks = [k * step_days for k in range(int(end / 24 / step_days + 1e-9) + 1)]
     for tick in ticks:
         page.write(number(tick), axis(24 * tick), top - 10, size=11.5, align="center")
         page.write(number(tick), axis(24 * tick), bottom + 13, size=11.5, align="center")
-    page.add("rule", [{"x": axis(24 * t), "y": top, "y2": bottom} for t in ticks], color=look.ink, opacity=0.12)
+    page.add(
+        "rule", [{"x": axis(24 * t), "y": top, "y2": bottom} for t in ticks], color=look.ink, opacity=0.12
+    )
     page.write("days since the first dose", axis.end, bottom + 30, align="right", colour=look.muted)
-    said += f" Each cell is {step} h, coloured by its highest grade. A dark tick ends the record, a wide one is death."
+    said += f" Each cell is {step} h, coloured by its highest grade."
+    said += " A dark tick ends the record, a wide one is death."
     return ended(page, bottom + 32, said, note)
 
 
@@ -118,7 +135,7 @@ def _runs(values: NDArray[np.int64]) -> list[tuple[int, int, int]]:
     if not len(values):
         return []
     edges = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
-    return [(int(values[a]), a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    return [(int(values[a]), a, b) for a, b in pairwise(edges)]
 
 
 def _sections(

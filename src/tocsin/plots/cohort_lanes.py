@@ -13,7 +13,18 @@ import pyarrow.compute as pc
 
 from tocsin.plots.canvas import fit
 from tocsin.plots.cohort_page import (
-    PAD, WIDTH, Names, asked, badge, begun, called, ended, graded, hatch, key, nothing,
+    PAD,
+    WIDTH,
+    Names,
+    asked,
+    badge,
+    begun,
+    called,
+    ended,
+    graded,
+    hatch,
+    key,
+    nothing,
 )  # fmt: skip
 from tocsin.plots.course import HOUR, PlotError
 from tocsin.plots.labels import width as wide
@@ -54,6 +65,10 @@ class Person:
     def highest(self, scale: str) -> int:
         return max((run.grade for run in self.runs.get(scale, ())), default=0)
 
+    def up_to(self, scale: str) -> int:
+        """The highest grade not ruled out while somebody measured."""
+        return max((r.grade if r.unmeasured else r.up_to for r in self.runs.get(scale, ())), default=0)
+
     def onset(self, scale: str) -> float:
         return min((run.start for run in self.runs.get(scale, ()) if run.grade), default=float("inf"))
 
@@ -61,18 +76,21 @@ class Person:
 def persons(people: pa.Table, spans: pa.Table, scales: Sequence[str], most: int) -> tuple[list[Person], str]:
     """Patients by highest grade, then onset, with their runs; and in words who was left out.
 
-    Only patients with a span of the first scale can be drawn. Of more than `most`, every k-th of that order is
-    kept, so that each grade keeps about its share.
+    Only patients with a span of the first scale can be drawn. Of more than `most`, every k-th of that order
+    is kept, so that each grade keeps about its share.
 
     Raises
     ------
-    PlotError : a column is missing, fewer than one lane, nobody of this scale, a span that ends before it starts.
+    PlotError : a column is missing, fewer than one lane, nobody of this scale, time that goes back.
     """
     if most < 1:
         raise PlotError(f"{most} patients\n  why: a figure of nobody shows nothing\n  fix: 1 or more")
-    who = asked(people, PEOPLE, "a figure of patients")
+    asked(people.slice(0, 0), PEOPLE, "a figure of patients")
     asked(spans.slice(0, 0), SPANS, "a figure of patients")
     mine = spans.filter(pc.is_in(spans["scale"], pa.array(scales, pa.string())))
+    # Of a million patients only those whose spans are kept become Python objects.
+    kept = pc.unique(mine["patient_id"])
+    who = asked(people.filter(pc.is_in(people["patient_id"], kept)), PEOPLE, "a figure of patients")
     zero = {row["patient_id"]: row["zero"] for row in who}
     last = {row["patient_id"]: row["ended"] for row in who}
     runs: dict[str, dict[str, list[Run]]] = {}
@@ -96,10 +114,10 @@ def persons(people: pa.Table, spans: pa.Table, scales: Sequence[str], most: int)
     found.sort(key=lambda one: (-one.highest(scales[0]), one.onset(scales[0]), one.id))
     every = -(-len(found) // most)
     drawn = found[::every]
-    said = f"{len(drawn):,} of {len(who):,} patients drawn"
+    said = f"{len(drawn):,} of {len(people):,} patients drawn"
     if every > 1:
         said += f": every {_nth(every)} by highest grade and onset"
-    if len(found) < len(who):
+    if len(found) < len(people):
         said += f"{',' if every > 1 else ':'} of the {len(found):,} whose spans are kept"
     return drawn, f"{said}; by highest grade, then onset." if every == 1 else f"{said}."
 
@@ -144,17 +162,27 @@ def until(found: Iterable[Person], days: float | None) -> float:
 
 
 def swimlane(
-    people: pa.Table, spans: pa.Table, given: pa.Table, scale: str, *, second: str | None = None, most: int = 60,
-    days: float | None = None, names: Names = None, note: str = "", title: str = "", theme: str = "light",
-) -> alt.LayerChart:  # fmt: skip
+    people: pa.Table,
+    spans: pa.Table,
+    given: pa.Table,
+    scale: str,
+    *,
+    second: str | None = None,
+    most: int = 60,
+    days: float | None = None,
+    names: Names = None,
+    note: str = "",
+    title: str = "",
+    theme: str = "light",
+) -> alt.LayerChart:
     """Draw one lane a patient, coloured by grade, with doses and treatments, highest grades first.
 
     Parameters
     ----------
     people : `patient_id, group, zero, doses, ended, death`; instants.
-    spans : `patient_id, scale, start, end, grade, up_to, unmeasured`; other scales than asked for are ignored.
-    given : `patient_id, measure, kind, time, end, text`: kinds anti-cytokine and steroid are marks, vasopressor
-        runs and the oxygen device `ventilator` bars under the lane.
+    spans : `patient_id, scale, start, end, grade, up_to, unmeasured`; other scales are ignored.
+    given : `patient_id, measure, kind, time, end, text`: kinds anti-cytokine and steroid are marks,
+        vasopressor runs and the oxygen device `ventilator` bars under the lane.
     scale : of the lane.  second : of a thinner lane beneath it, as ICANS.
     most : patients; of more, every k-th is drawn and the figure says so.  days : where to end.
 
@@ -172,7 +200,7 @@ def swimlane(
         treated.setdefault(row["patient_id"], []).append(row)
     end = until(drawn, days)
     page, y = begun("swimlane", title, theme)
-    highest = max(one.highest(s) for one in drawn for s in scales)
+    highest = max(one.up_to(s) for one in drawn for s in scales)
     y = key(page, y + 6, scale=called(scale, names), highest=max(highest, 1), hatched=True, blank=True)
     y = _symbols(page, y, second and called(second, names))
     axis = Axis(0, end, PAD + LEFT, WIDTH - PAD - 8)
@@ -201,7 +229,9 @@ def swimlane(
     beyond = sum(1 for one in drawn if one.ended > end + 1e-9)
     if beyond:
         said += f" {beyond:,} of them go on after day {number(end / 24)}."
-    said += " Doses of one kind within a few hours of each other are one mark; an upright line ends the record."
+    said += (
+        " Doses of one kind within a few hours of each other are one mark; an upright line ends the record."
+    )
     return ended(page, bottom + 28, said, note)
 
 
@@ -234,7 +264,9 @@ def _bands(
         if run.up_to > run.grade:
             to.open.append({**box, "fill": look.grades[run.up_to]})
         if run.grade and right - left > 12 and bottom - top >= 12:
-            to.words.append((str(run.grade), (left + right) / 2, (top + bottom) / 2, look.on_grade[run.grade]))
+            to.words.append(
+                (str(run.grade), (left + right) / 2, (top + bottom) / 2, look.on_grade[run.grade])
+            )
 
 
 def _flush(page: Surface, layers: _Layers) -> None:
@@ -270,9 +302,11 @@ def _days(page: Surface, axis: Axis, top: float, bottom: float) -> None:
 
 
 SYMBOLS = (
-    ("circle", "therapy", "therapy dose"), ("diamond", "anti-cytokine", "tocilizumab or another anti-cytokine drug"),
-    ("triangle-up", "steroid", "steroid"), (CROSS, "death", "death"),
-)  # fmt: skip
+    ("circle", "therapy", "therapy dose"),
+    ("diamond", "anti-cytokine", "tocilizumab or another anti-cytokine drug"),
+    ("triangle-up", "steroid", "steroid"),
+    (CROSS, "death", "death"),
+)
 
 
 def _symbols(page: Surface, y: float, second: str | None) -> float:
@@ -299,20 +333,34 @@ def _mark(page: Surface, at: Sequence[tuple[float, float]], shape: str, kind: st
         page.add("point", rows, shape=shape, size=70, color=look.ink, filled=False, strokeWidth=2.2)
         return
     hollow = kind == "steroid"
-    page.add("point", rows, shape=shape, size=58 if shape != "circle" else 44, filled=True,
-             color=look.panel if hollow else look.given[kind], stroke=look.given[kind] if hollow else look.panel,
-             strokeWidth=1.4 if hollow else 0.8)  # fmt: skip
+    page.add(
+        "point",
+        rows,
+        shape=shape,
+        size=58 if shape != "circle" else 44,
+        filled=True,
+        color=look.panel if hollow else look.given[kind],
+        stroke=look.given[kind] if hollow else look.panel,
+        strokeWidth=1.4 if hollow else 0.8,
+    )
 
 
 def _run(page: Surface, rows: Sequence[Mapping[str, float]], colour: str, double: bool) -> None:
     """A run of a drug as one thick bar, of a device as two thin lines: told apart without colour."""
     if double:
-        page.add("rule", [{**row, "y": row["y"] + d} for row in rows for d in (-2, 2)], color=colour, strokeWidth=1.4)
+        page.add(
+            "rule",
+            [{**row, "y": row["y"] + d} for row in rows for d in (-2, 2)],
+            color=colour,
+            strokeWidth=1.4,
+        )
     else:
         page.add("rule", rows, color=colour, strokeWidth=4)
 
 
-def _treatments(page: Surface, one: Person, given: Iterable[Row], axis: Axis, top: float, tall: float) -> None:
+def _treatments(
+    page: Surface, one: Person, given: Iterable[Row], axis: Axis, top: float, tall: float
+) -> None:
     look, foot = page.look, top + tall - GAP
     high, low = foot - GIVEN_ROW + 3.5, foot - 4.5
     page.add("rule", [{"x": axis(min(one.ended, axis.high)), "y": top, "y2": foot}], color=look.line)
@@ -332,7 +380,7 @@ def _treatments(page: Surface, one: Person, given: Iterable[Row], axis: Axis, to
     for double, colour in ((False, look.pressor), (True, look.oxygen)):
         _run(page, runs[double], colour, double)
     marks["therapy"] = [(axis(d), low) for d in one.doses if 0 <= d <= axis.high]
-    for shape, kind, _ in SYMBOLS[:3]:
+    for shape, kind, _ in reversed(SYMBOLS[:3]):
         _mark(page, _apart(marks.get(kind, ())), shape, kind)
     if one.death is not None and 0 <= one.death <= axis.high:
         _mark(page, [(axis(one.death), top + BAND / 2)], CROSS, "death")

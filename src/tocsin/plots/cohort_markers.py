@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 
 from tocsin.plots.canvas import fit
 from tocsin.plots.cohort_page import (
-    PAD, WIDTH, Names, asked, badge, begun, called, ended, graded, key, nothing,
+    PAD,
+    WIDTH,
+    Names,
+    asked,
+    badge,
+    begun,
+    called,
+    ended,
+    graded,
+    key,
+    nothing,
 )  # fmt: skip
 from tocsin.plots.labels import width as wide
 from tocsin.plots.look import number, unit_text
@@ -21,7 +31,7 @@ from tocsin.plots.surface import Axis, Surface, apart, day_step
 
 COLUMNS = ("patient_id", "max_grade", "measure", "day", "low", "high", "unit")
 FIRST = ("crp", "ferritin", "il-6")
-SIDE, PEAKS, TALL, BETWEEN, END = 130.0, 330.0, 150.0, 36.0, 28.0  # px
+SIDE, PEAKS, TALL, BETWEEN, END = 130.0, 330.0, 150.0, 32.0, 28.0  # px
 ENOUGH = 5  # patients from whom a band of half of them can be said; fewer: each of them a dot of the peaks
 LOGS = 20.0  # highest over lowest from which an axis is by logarithm
 STRIP = 60  # patients of a grade who are drawn as dots of the peaks
@@ -36,8 +46,8 @@ def markers_by_grade(
 
     Parameters
     ----------
-    markers : `patient_id, max_grade, measure, day, low, high, unit`: the lowest and highest value of a day since
-        the first dose; a day's `high` is drawn, a patient's highest is the peak.
+    markers : `patient_id, max_grade, measure, day, low, high, unit`: the lowest and highest value of a day
+        since the first dose; a day's `high` is drawn, a patient's highest is the peak.
     measures : which, in what order; else C-reactive protein, ferritin and IL-6 where there, or the first six.
     days : the last day drawn; else the last one with enough patients.
     names : what to call a measure.
@@ -57,8 +67,7 @@ def markers_by_grade(
         raise nothing("biomarker", "a cohort in which one was charted")
     graded([{"max_grade": g} for g in pc.unique(markers["max_grade"]).to_pylist()], "max_grade")
     page, y = begun("markers-by-grade", title, theme)
-    all_ = [pc.max(markers["max_grade"]).as_py() or 0]
-    y = key(page, y + 6, highest=max(all_)) + 4
+    y = key(page, y + 6, highest=pc.max(markers["max_grade"]).as_py() or 0) + 4
     for measure in wanted:
         some = markers.filter(pc.equal(markers["measure"], measure))
         if not len(some):
@@ -69,11 +78,11 @@ def markers_by_grade(
         _measure(page, some, called(measure, names), unit_text(units[0]) if units else "", days, y)
         y += TALL + BETWEEN + 22
     said = (
-        f"Line: median of the day's highest values. Band: the middle half, where at least {ENOUGH} patients have a "
-        "value. Right: each patient's highest value, with median and middle half; of many, "
+        f"Line: median of the day's highest values. Band: the middle half, where at least {ENOUGH} patients "
+        "have a value. Right: each patient's highest value, with median and middle half; of many, "
         f"{STRIP} evenly chosen are dots."
     )
-    return ended(page, y - 26, said, note)
+    return ended(page, y - 2, said, note)
 
 
 def quartiles(values: Vector) -> tuple[float, float, float]:
@@ -111,7 +120,10 @@ def _measure(page: Surface, table: pa.Table, name: str, unit: str, days: int | N
     last = days if days is not None else max(seen or every or [1])
     course = {g: {d: v for d, v in of.items() if 0 <= d <= last} for g, of in course.items()}
     drawn = [v for of in course.values() for values in of.values() for v in quartiles(values)]
-    low, high = min([*drawn, *(v[0] for v in highest.values())]), max([*drawn, *(v[-1] for v in highest.values())])
+    low, high = (
+        min([*drawn, *(v[0] for v in highest.values())]),
+        max([*drawn, *(v[-1] for v in highest.values())]),
+    )
     log = low > 0 and high / low > LOGS
     margin = (high / low) ** 0.06 if log else 0.06 * (high - low or abs(high) or 1.0)
     down = Axis(low / margin if log else low - margin, high * margin if log else high + margin,
@@ -125,24 +137,33 @@ def _measure(page: Surface, table: pa.Table, name: str, unit: str, days: int | N
         page.panel(axis.start - wider, axis.end + (END if axis is left else 0), top, top + TALL)
         page.rules_down(down, axis.start - wider + 1, axis.end + (END if axis is left else 0) - 1, ticks)
     for tick in ticks:
-        page.write(number(tick), left.start - 12, min(max(down(tick), top + 6), top + TALL - 6), align="right",
-                   colour=look.muted)  # fmt: skip
+        page.write(
+            number(tick),
+            left.start - 12,
+            min(max(down(tick), top + 6), top + TALL - 6),
+            align="right",
+            colour=look.muted,
+        )
     step = max(1.0, day_step(max(last, 1), left.end - left.start))
     for tick in np.arange(0, last + 1e-9, step):
         page.write(number(float(tick)), left(tick), top + TALL + 12, size=11.5, align="center")
-    page.write("day", left.end + END, top + TALL + 12, align="right", colour=look.muted)
+    page.write("days since the first dose", left.end + END, top + TALL + 28, align="right", colour=look.muted)
     ends: list[tuple[float, float, int]] = []
     for grade, of in course.items():
         if of:
             ends.append(_course(page, of, grade, left, down))
-    for place, (x, y, grade) in zip(apart([y for _, y, _ in ends], 17, top + 9, top + TALL - 9), ends, strict=True):
+    for place, (x, y, grade) in zip(
+        apart([y for _, y, _ in ends], 17, top + 9, top + TALL - 9), ends, strict=True
+    ):
         page.add("line", [{"x": x, "y": y}, {"x": left.end, "y": y}, {"x": left.end + 12, "y": place}],
                  color=look.line, strokeDash=[2, 2])  # fmt: skip
         badge(page, left.end + 15, place, grade, size=150)
     _peaks(page, highest, down, top)
 
 
-def _course(page: Surface, of: Mapping[int, Vector], grade: int, across: Axis, down: Axis) -> tuple[float, float, int]:
+def _course(
+    page: Surface, of: Mapping[int, Vector], grade: int, across: Axis, down: Axis
+) -> tuple[float, float, int]:
     """Band and line of one grade; gives the place where its line ends."""
     look = page.look
     band: list[dict[str, Any]] = []
@@ -150,8 +171,17 @@ def _course(page: Surface, of: Mapping[int, Vector], grade: int, across: Axis, d
     for day, values in of.items():
         q1, middle, q3 = quartiles(values)
         x = across(day)
-        line.append({"x": x, "y": down(middle), "day": str(day), "grade": str(grade), "median": number(middle),
-                     "half": f"{number(q1)} to {number(q3)}", "patients": f"{len(values):,}"})  # fmt: skip
+        line.append(
+            {
+                "x": x,
+                "y": down(middle),
+                "day": str(day),
+                "grade": str(grade),
+                "median": number(middle),
+                "half": f"{number(q1)} to {number(q3)}",
+                "patients": f"{len(values):,}",
+            }
+        )
         if len(values) >= ENOUGH:
             band.append({"x": x, "y": down(q3), "y2": down(q1)})
     page.add("area", band, color=look.grades[grade], opacity=0.3)
@@ -171,17 +201,24 @@ def _peaks(page: Surface, highest: Mapping[int, Vector], down: Axis, top: float)
     for k, (grade, values) in enumerate(highest.items()):
         middle = left + room * (k + 0.5)
         q1, q2, q3 = quartiles(values)
-        chosen = values if len(values) <= STRIP else values[np.linspace(0, len(values) - 1, STRIP).astype(int)]
+        chosen = (
+            values if len(values) <= STRIP else values[np.linspace(0, len(values) - 1, STRIP).astype(int)]
+        )
         dots = [
-            {"x": middle + (((n * 7) % 13) - 6) / 13 * min(room * 0.6, 30), "y": down(float(v))}
+            {"x": middle + ((n * 0.618034) % 1 - 0.5) * min(room * 0.6, 30), "y": down(float(v))}
             for n, v in enumerate(chosen)
         ]
         half = min(room * 0.34, 18)
         if len(values) >= ENOUGH:
             tip = {"grade": str(grade), "median": number(q2), "half": f"{number(q1)} to {number(q3)}",
                    "patients": f"{len(values):,}"}  # fmt: skip
-            page.add("rect", [{"x": middle - half, "x2": middle + half, "y": down(q3), "y2": down(q1), **tip}],
-                     color=look.grades[grade], stroke=look.unmeasured_edge, tooltip=(*tip,))  # fmt: skip
+            page.add(
+                "rect",
+                [{"x": middle - half, "x2": middle + half, "y": down(q3), "y2": down(q1), **tip}],
+                color=look.grades[grade],
+                stroke=look.unmeasured_edge,
+                tooltip=(*tip,),
+            )
         page.add("point", dots, color=look.ink, filled=True, size=7, opacity=0.55)
         if len(values) >= ENOUGH:
             bar = [{"x": middle - half, "x2": middle + half, "y": down(q2)}]

@@ -1,4 +1,4 @@
-"""What every figure of a cohort has: title, caption, the key of grades, panels side by side, checked tables."""
+"""What every figure of a cohort has: title, caption, key of grades, panels side by side, checked tables."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def wrapped(text: str, room: float, size: float = 11) -> list[str]:
     """`text` in lines no wider than `room` px, cut between words.
 
     >>> wrapped("three short words", 70)
-    ['three', 'short words']
+    ['three short', 'words']
     """
     lines: list[str] = []
     for word in text.split():
@@ -71,7 +71,9 @@ def asked(table: pa.Table, names: Sequence[str], what: str) -> list[dict[str, An
 
 def nothing(what: str, fix: str) -> PlotError:
     """The error of a figure for which there is no row."""
-    return PlotError(f"nothing to draw: no {what}\n  why: an empty picture would look like a finding\n  fix: {fix}")
+    return PlotError(
+        f"nothing to draw: no {what}\n  why: an empty picture would look like a finding\n  fix: {fix}"
+    )
 
 
 def few(groups: Iterable[str], *, most: int = MOST_GROUPS) -> list[str]:
@@ -90,7 +92,9 @@ def counts(rows: Iterable[Mapping[str, Any]], name: str) -> None:
     for row in rows:
         value = row[name]
         if value is None or not 0 <= value < float("inf"):
-            raise PlotError(f"{name} is {value}\n  why: it counts patients or hours\n  fix: a number of 0 or more")
+            raise PlotError(
+                f"{name} is {value}\n  why: it counts patients or hours\n  fix: a number of 0 or more"
+            )
 
 
 def graded(rows: Iterable[Mapping[str, Any]], *names: str) -> None:
@@ -99,7 +103,9 @@ def graded(rows: Iterable[Mapping[str, Any]], *names: str) -> None:
         for name in names:
             value = row[name]
             if value is None or not 0 <= value <= HIGHEST:
-                raise PlotError(f"{name} is {value}\n  why: grades are 0 to 5\n  fix: the grade of the scale drawn")
+                raise PlotError(
+                    f"{name} is {value}\n  why: grades are 0 to 5\n  fix: the grade of the scale drawn"
+                )
 
 
 def called(name: str | None, names: Names) -> str:
@@ -107,7 +113,9 @@ def called(name: str | None, names: Names) -> str:
     return (names or {}).get(name or "", name or "")
 
 
-def heading(group: str, scale: str | None, groups: Sequence[str], scales: Sequence[str | None], names: Names) -> str:
+def heading(
+    group: str, scale: str | None, groups: Sequence[str], scales: Sequence[str | None], names: Names
+) -> str:
     """What tells a panel from its neighbours: the group, the scale, or both."""
     parts = [called(group, names)] if len(groups) > 1 or group != "all" else []
     if len(scales) > 1 and scale:
@@ -115,7 +123,9 @@ def heading(group: str, scale: str | None, groups: Sequence[str], scales: Sequen
     return " · ".join(parts) or "all patients"
 
 
-def grid(count: int, left: float, gap: float, *, right: float = PAD, most: int = 3) -> list[tuple[int, float, float]]:
+def grid(
+    count: int, left: float, gap: float, *, right: float = PAD, most: int = 3
+) -> list[tuple[int, float, float]]:
     """(row, left, right) of `count` panels, as few beside one another as keep them wide."""
     across = 1 if count == 1 else 2 if count in (2, 4) else min(most, count)
     room = (WIDTH - left - right - gap * (across - 1)) / across
@@ -126,9 +136,15 @@ def grid(count: int, left: float, gap: float, *, right: float = PAD, most: int =
 
 
 def key(
-    page: Surface, y: float, *, scale: str = "", lowest: int = 0, highest: int = HIGHEST, hatched: bool = False,
+    page: Surface,
+    y: float,
+    *,
+    scale: str = "",
+    lowest: int = 0,
+    highest: int = HIGHEST,
+    hatched: bool = False,
     blank: bool = False,
-) -> float:  # fmt: skip
+) -> float:
     """Colours and shapes of the grades in words; returns the height under it.
 
     `hatched` and `blank` add what is not ruled out and what nobody measured, for figures of spans.
@@ -138,13 +154,13 @@ def key(
         badge(page, x + 8, y, grade, size=150)
         page.write(f"grade {grade}", x + 20, y, size=12)
         x += 20 + wide(f"grade {grade}", 12) + 18
-    for shown, fill, text in ((hatched, look.grades[1], "a higher one not ruled out"),
+    for shown, fill, text in ((hatched, look.grades[max(highest - 1, 0)], "a higher one not ruled out"),
                               (blank, look.unmeasured, "nobody measuring")):  # fmt: skip
         if shown:
             box = {"x": x, "x2": x + 30, "y": y - 7, "y2": y + 7}
             page.add("rect", [box], color=fill)
             if fill != look.unmeasured:
-                page.add("area", hatch([box], lambda _: look.grades[3]), colour="fill")
+                page.add("area", hatch([box], lambda _: look.grades[highest]), colour="fill")
             page.add("rect", [box], color="transparent", stroke=look.unmeasured_edge, strokeDash=[4, 3])
             page.write(text, x + 38, y, size=12)
             x += 38 + wide(text, 12) + 18
@@ -153,7 +169,9 @@ def key(
     return y + 24
 
 
-def beside(spots: Sequence[float], wides: Sequence[float], low: float, high: float, gap: float = 8.0) -> list[float]:
+def beside(
+    spots: Sequence[float], wides: Sequence[float], low: float, high: float, gap: float = 8.0
+) -> list[float]:
     """Middles of words as near as may be to `spots` (in order), none touching, within `low`..`high`.
 
     >>> beside([10, 15, 95], [20, 20, 20], 0, 100)
