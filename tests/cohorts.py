@@ -20,10 +20,28 @@ def at(hours):
 
 
 def person(
-    name, *, group="all", scale=SCALE, reached=None, ended=336.0, death=None, episodes=(), given=(), markers=(),
-    stages=(), charted=(), alerts=(), age=60.0, sex="female", doses=(0.0,), up_to=None, unmeasured=0.0,
-    open_hours=0.0, graded=True, spans=(),
-):  # fmt: skip
+    name,
+    *,
+    group="all",
+    scale=SCALE,
+    reached=None,
+    ended=336.0,
+    death=None,
+    episodes=(),
+    given=(),
+    markers=(),
+    stages=(),
+    charted=(),
+    alerts=(),
+    age=60.0,
+    sex="female",
+    doses=(0.0,),
+    up_to=None,
+    unmeasured=0.0,
+    open_hours=0.0,
+    graded=True,
+    spans=(),
+):
     """One patient under one scale, as rows of each table.
 
     `reached`: grade to the hour it was first reached. `episodes`: (start, end, outcome, peak[, dose number]).
@@ -50,15 +68,31 @@ def person(
             "flags": [], "definition": HASH,
         })  # fmt: skip
     for number, (start, end, outcome, peak, *dose) in enumerate(episodes, 1):
-        rows["episodes"].append({
-            "patient_id": name, "scale": scale, "episode": number, "start": at(start), "end": at(end),
-            "outcome": outcome, "cause_of_death": None, "peak": peak, "peak_up_to": peak,
-            "time_to_peak_hours": max(0.0, reached.get(peak, start) - start),
-            **{f"first_{k}": at(reached.get(k)) for k in range(1, 6)},
-            "hours_from_dose": start if doses else None, "dose_number": dose[0] if dose else 1 if doses else None,
-            "doses": [], "trigger": "teclistamab", "treatments": [], "recurrence": number > 1,
-            "ambiguous": False, "flags": [], "definition": HASH, "closing": HASH,
-        })  # fmt: skip
+        rows["episodes"].append(
+            {
+                "patient_id": name,
+                "scale": scale,
+                "episode": number,
+                "start": at(start),
+                "end": at(end),
+                "outcome": outcome,
+                "cause_of_death": None,
+                "peak": peak,
+                "peak_up_to": peak,
+                "time_to_peak_hours": max(0.0, reached.get(peak, start) - start),
+                **{f"first_{k}": at(reached.get(k)) for k in range(1, 6)},
+                "hours_from_dose": start if doses else None,
+                "dose_number": dose[0] if dose else 1 if doses else None,
+                "doses": [],
+                "trigger": "teclistamab",
+                "treatments": [],
+                "recurrence": number > 1,
+                "ambiguous": False,
+                "flags": [],
+                "definition": HASH,
+                "closing": HASH,
+            }
+        )
     for measure, kind, hour, *more in given:
         end, value, text = [*more, None, None, None][:3]
         rows["given"].append({
@@ -66,9 +100,17 @@ def person(
             "value": value, "unit": None, "text": text, "rows": 1,
         })  # fmt: skip
     for measure, day, low, high, unit in markers:
-        rows["markers"].append({
-            "patient_id": name, "measure": measure, "day": day, "low": low, "high": high, "unit": unit, "rows": 1,
-        })  # fmt: skip
+        rows["markers"].append(
+            {
+                "patient_id": name,
+                "measure": measure,
+                "day": day,
+                "low": low,
+                "high": high,
+                "unit": unit,
+                "rows": 1,
+            }
+        )
     for what, stage, stage_up_to in stages:
         rows["stages"].append({
             "patient_id": name, "complication": what, "stage": stage, "up_to": stage_up_to, "first": at(10.0),

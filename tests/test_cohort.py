@@ -338,10 +338,12 @@ def test_the_words_at_the_end_of_each_curve_are_the_tables_shares():
 
 def test_a_square_holds_every_patient_of_the_table():
     people = cohort(
-        *(person(name, reached={1: 5.0}) for name in "abc"), person("d"),
-        *(person(name, scale="lee-2014", reached={1: 5.0, 2: 6.0}) for name in "abc"), person("d", scale="lee-2014"),
+        *(person(name, reached={1: 5.0}) for name in "abc"),
+        person("d"),
+        *(person(name, scale="lee-2014", reached={1: 5.0, 2: 6.0}) for name in "abc"),
+        person("d", scale="lee-2014"),
         scales=(SCALE, "lee-2014"),
-    )  # fmt: skip
+    )
     _, drawn = asked(people)
     words = [str(row.get("text")) for row in data_of(drawn[f"confusion-{SCALE}-lee-2014"].chart())]
     assert "3" in words
@@ -365,8 +367,13 @@ def test_the_report_on_a_simulated_trial_is_what_simulate_says(name):
         what = "crs-any" if row["grade"] == 1 else f"crs-at-least-{row['grade']}"
         if what in shares:
             assert 100 * shares[what]["share"] == pytest.approx(row["share"])
-    for what, column in (("crs-given-tocilizumab", "tocilizumab"), ("steroid", "steroid"), ("oxygen", "oxygen"),
-                         ("oxygen-ventilator", "ventilator"), ("fever", "fever")):  # fmt: skip
+    for what, column in (
+        ("crs-given-tocilizumab", "tocilizumab"),
+        ("steroid", "steroid"),
+        ("oxygen", "oxygen"),
+        ("oxygen-ventilator", "ventilator"),
+        ("fever", "fever"),
+    ):
         assert shares[what]["n"] == (columns[column] > 0).sum(), what
     assert shares["crs-recurred"]["n"] == (columns["events"] >= 2).sum()
     times = {row["what"]: row for row in found["times"].to_pylist()}

@@ -1,4 +1,4 @@
-"""How far answers agree, and how often a ward would be alerted: held to other libraries and slower readings."""
+"""How far answers agree, and how often a ward would be alerted: held to other libraries and to slow readings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tocsin.cohort.agreement import (
     kappa_interval,
     quadratic_kappa,
     with_charted,
-)  # fmt: skip
+)
 from tocsin.cohort.persons import Persons
 from tocsin.definitions.alert import alert_rules
 from tocsin.definitions.load import library
@@ -201,16 +201,25 @@ def test_a_replayed_ward_alerts_as_one_that_looks_every_minute(readings):
 def test_one_illness_is_alerted_once_and_a_rise_again():
     """A fever, then a pressor: two alerts, not one an hour."""
     ill = patient(
-        "0 h teclistamab", "20 h temperature 39.0 Cel", "20 h systolic-bp 120 mm[Hg]", "21 h temperature 39.1 Cel",
-        "22 h temperature 39.0 Cel", "23 h systolic-bp 75 mm[Hg]", "23 h norepinephrine 0.1 ug/kg/min",
-    )  # fmt: skip
+        "0 h teclistamab",
+        "20 h temperature 39.0 Cel",
+        "20 h systolic-bp 120 mm[Hg]",
+        "21 h temperature 39.1 Cel",
+        "22 h temperature 39.0 Cel",
+        "23 h systolic-bp 75 mm[Hg]",
+        "23 h norepinephrine 0.1 ug/kg/min",
+    )
     found = alerted(pa.concat_tables(grade(ill, [SCALE], lib=LIB)), LIB)
     raised = found.filter(pc.is_in(found["kind"], value_set=pa.array(["new-grade", "rise"])))
     assert raised["grade"].to_pylist() == [1, 3]
 
 
 def test_nobody_ill_is_nobody_alerted():
-    well = patient("0 h teclistamab", *(f"{h} h temperature 36.8 Cel" for h in range(0, 9, 4)),
-                   *(f"{h} h systolic-bp 120 mm[Hg]" for h in range(0, 9, 4)), *(f"{h} h spo2 97 %" for h in range(0, 9, 4)))  # fmt: skip
+    well = patient(
+        "0 h teclistamab",
+        *(f"{h} h temperature 36.8 Cel" for h in range(0, 9, 4)),
+        *(f"{h} h systolic-bp 120 mm[Hg]" for h in range(0, 9, 4)),
+        *(f"{h} h spo2 97 %" for h in range(0, 9, 4)),
+    )
     found = alerted(pa.concat_tables(grade(well, [SCALE], lib=LIB)), LIB)
     assert "new-grade" not in found["kind"].to_pylist()

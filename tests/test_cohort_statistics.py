@@ -52,7 +52,7 @@ def at(steps, hours):
      (2, 0.1481, 0.0685, 0.2565), (3, 0.1667, 0.0813, 0.2783)],
 )  # fmt: skip
 def test_incidence_is_what_r_prints(years, printed, low, high):
-    """R's tidycmprsk::cuminc on the transplant data, printed by CAMIS (psiaims.github.io/CAMIS/R/survival_cif).
+    """R's tidycmprsk::cuminc on those data, printed by CAMIS (psiaims.github.io/CAMIS/R/survival_cif).
 
     The estimate agrees to all four digits printed. The interval does not: it has the same transformation,
     log(-log), but another variance (R: Aalen 1978; lifelines: the delta method). Here the two differ by up to
@@ -73,10 +73,22 @@ def test_incidence_is_what_r_prints(years, printed, low, high):
     ("data", "printed"),
     [
         (MAINTAINED, {9: 0.909, 13: 0.818, 18: 0.716, 23: 0.614, 31: 0.491, 34: 0.368, 48: 0.184}),
-        (NOT_MAINTAINED, {5: 0.8333, 8: 0.6667, 12: 0.5833, 23: 0.4861, 27: 0.3889, 30: 0.2917, 33: 0.1944,
-                          43: 0.0972, 45: 0.0}),
+        (
+            NOT_MAINTAINED,
+            {
+                5: 0.8333,
+                8: 0.6667,
+                12: 0.5833,
+                23: 0.4861,
+                27: 0.3889,
+                30: 0.2917,
+                33: 0.1944,
+                43: 0.0972,
+                45: 0.0,
+            },
+        ),
     ],
-)  # fmt: skip
+)
 def test_survival_is_what_r_prints(data, printed):
     """summary(survfit(Surv(time, status) ~ x, aml)): tests/doaml.Rout.save of R's package survival."""
     weeks, happened = (np.array(each, float) for each in data)
@@ -218,7 +230,7 @@ def test_without_censoring_the_interval_is_that_of_a_share(hours, data):
 
 
 def test_an_end_without_interval_keeps_the_one_before():
-    """When the last at risk leave, the library divides by nobody; where the estimate stays, so does its interval."""
+    """When the last at risk leave, the library divides by nobody; an estimate that stays keeps its interval."""
     steps = cumulative_incidence(np.array([1.0, 2, 3, 4]), np.array([1, 3, 1, 3]), 1)
     assert np.isfinite(steps.low[1:]).all()
     assert (steps.low[-1], steps.high[-1]) == (steps.low[-2], steps.high[-2])

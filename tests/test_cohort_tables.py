@@ -135,9 +135,13 @@ def test_a_run_that_reaches_past_hour_0_counts_from_there():
 
 @pytest.mark.parametrize(
     ("given", "oxygen"),
-    [(("oxygen-device", "oxygen", 5.0, 9.0, None, "room-air"), 0), (("oxygen-flow", "oxygen", 5.0, 9.0, 0.0), 0),
-     (("oxygen-flow", "oxygen", 5.0, 9.0, 0.1), 1), (("oxygen-device", "oxygen", 5.0, 9.0, None, "simple-mask"), 1)],
-)  # fmt: skip
+    [
+        (("oxygen-device", "oxygen", 5.0, 9.0, None, "room-air"), 0),
+        (("oxygen-flow", "oxygen", 5.0, 9.0, 0.0), 0),
+        (("oxygen-flow", "oxygen", 5.0, 9.0, 0.1), 1),
+        (("oxygen-device", "oxygen", 5.0, 9.0, None, "simple-mask"), 1),
+    ],
+)
 def test_room_air_is_no_oxygen(given, oxygen):
     """Neither is a flow of 0."""
     assert share(tables(cohort(person("p", given=[given])), LIB), "oxygen") == (oxygen, 1)
@@ -173,9 +177,14 @@ def test_fever_begins_at_38(high, n):
 def test_what_prevents_is_told_apart_from_what_treats():
     """Tocilizumab an hour after the dose and before any fever is given, and treats nobody."""
     before, after = [("tocilizumab", "anti-cytokine", 1.0)], [("tocilizumab", "anti-cytokine", 20.0)]
-    found = tables(cohort(
-        person("a", given=before), person("b", reached={1: 20.0}, given=before), person("c", reached={1: 20.0}, given=after),
-    ), LIB)  # fmt: skip
+    found = tables(
+        cohort(
+            person("a", given=before),
+            person("b", reached={1: 20.0}, given=before),
+            person("c", reached={1: 20.0}, given=after),
+        ),
+        LIB,
+    )
     assert share(found, "tocilizumab") == (3, 3)
     assert share(found, "crs-given-tocilizumab") == (1, 2)
 
@@ -207,7 +216,7 @@ def test_death_and_the_end_of_the_record_compete_with_onset():
 
 
 def test_the_curve_in_which_the_end_of_the_record_censors_stands_beside_it():
-    """Of two, one left unwatched at 10 h and one had an onset at 20 h: a half, or all of those still watched."""
+    """One of two left at 10 h and one had an onset at 20 h: a half, or all of those still watched."""
     found = tables(
         cohort(
             person("a", ended=10.0), person("b", reached={1: 20.0}, episodes=[(20.0, 30.0, "resolved", 1)])
@@ -263,9 +272,15 @@ def test_first_episodes_and_every_episode_are_two_rows():
 
 
 def test_groups_add_up_to_everybody():
-    found = tables(cohort(
-        person("a", group="axi", reached={1: 5.0}), person("b", group="tec"), person("c", group=None), by="therapy",
-    ), LIB)  # fmt: skip
+    found = tables(
+        cohort(
+            person("a", group="axi", reached={1: 5.0}),
+            person("b", group="tec"),
+            person("c", group=None),
+            by="therapy",
+        ),
+        LIB,
+    )
     assert found["groups"]["group"].to_pylist() == ["axi", "tec", "unknown", "all"]
     assert [share(found, "crs-any", group=g) for g in ("axi", "tec", "unknown", "all")] == [
         (1, 1),
@@ -297,11 +312,16 @@ def test_a_group_without_a_scale_of_its_own_has_no_share():
 def test_the_order_of_patients_changes_nothing():
     """The answer is of a set of people."""
     one, other = ten(), ten()
-    other = type(other)(**{
-        name: getattr(other, name).take(pa.array(range(getattr(other, name).num_rows - 1, -1, -1), pa.int64()))
-        if isinstance(getattr(other, name), pa.Table) else getattr(other, name)
-        for name in other.__dataclass_fields__
-    })  # fmt: skip
+    other = type(other)(
+        **{
+            name: getattr(other, name).take(
+                pa.array(range(getattr(other, name).num_rows - 1, -1, -1), pa.int64())
+            )
+            if isinstance(getattr(other, name), pa.Table)
+            else getattr(other, name)
+            for name in other.__dataclass_fields__
+        }
+    )
     for name, table in tables(one, LIB).items():
         assert table.to_pylist() == tables(other, LIB)[name].to_pylist(), name
 
@@ -356,10 +376,15 @@ def test_the_table_itself_is_a_definition_with_a_hash():
 
 @pytest.mark.parametrize(
     ("before", "after", "said"),
-    [('named  = "tocilizumab"', 'named  = "tocilizumap"', "did you mean"), ("below   = 1.0", "", "is the bound"),
-     ('kind = "steroid"', 'kind = "steroids"', "did you mean `steroid`"), ("high     = 3", "high     = 7", "no grade"),
-     ('unit    = "g/L"', 'unit    = "Cel"', "cannot be told"), ('id   = "steroid"', 'id   = "oxygen"', "one id twice")],
-)  # fmt: skip
+    [
+        ('named  = "tocilizumab"', 'named  = "tocilizumap"', "did you mean"),
+        ("below   = 1.0", "", "is the bound"),
+        ('kind = "steroid"', 'kind = "steroids"', "did you mean `steroid`"),
+        ("high     = 3", "high     = 7", "no grade"),
+        ('unit    = "g/L"', 'unit    = "Cel"', "cannot be told"),
+        ('id   = "steroid"', 'id   = "oxygen"', "one id twice"),
+    ],
+)
 def test_a_report_that_cannot_be_meant_says_what_to_mend(before, after, said, tmp_path):
     text = LIB.files("reports")["crs-table"].read_text("utf-8")
     assert before in text

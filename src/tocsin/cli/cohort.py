@@ -117,16 +117,29 @@ def cohort_command(
     if out:
         check_folder(folder_of(out))
     cohort = gather(
-        source.batches(), asked, lib=source.lib, by=by, until=until, as_of=as_of, notify=say,
-        organs=not no_complications, alerted=lambda intervals: alerted(intervals, source.lib), sources=[_named(name) for name in files],
-    )  # fmt: skip
+        source.batches(),
+        asked,
+        lib=source.lib,
+        by=by,
+        until=until,
+        as_of=as_of,
+        notify=say,
+        organs=not no_complications,
+        alerted=lambda intervals: alerted(intervals, source.lib),
+        sources=[_named(name) for name in files],
+    )
     rejected = sum(table.num_rows for table in source.source.rejects)
     cohort = replace(cohort, made=replace(cohort.made, rejected=rejected))
     done = say if out and sys.stderr.isatty() else lambda text: None
     made = report(
-        cohort, source.lib, title=title, patients=not no_patients, patient_ids=patient_ids, draw=out is not None,
+        cohort,
+        source.lib,
+        title=title,
+        patients=not no_patients,
+        patient_ids=patient_ids,
+        draw=out is not None,
         done=done,
-    )  # fmt: skip
+    )
     if out:
         written = save(made, out)
         say(f"wrote {out} and {counted(len(written) - 1, 'file')} in {folder_of(out)}")
@@ -140,7 +153,7 @@ def cohort_command(
 
 
 def _named(name: str) -> str:
-    """A source as a page calls it: its own name, because the folders of a machine mean nothing to a reader."""
+    """A source as a page calls it: its own name; folders of a machine mean nothing to a reader."""
     return "standard input" if name == "-" else Path(name).name
 
 

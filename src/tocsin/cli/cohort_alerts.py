@@ -37,10 +37,11 @@ def alerted(intervals: pa.Table, lib: Library) -> pa.Table:
     replayed: they need more than grades.
     """
     rules = replace(alert_rules(RULES, lib), escalate_at_least=NOBODY)
-    columns = {
-        name: _numbers(intervals[name]) for name in ("start", "grade", "up_to")
-    } | {"waits": _some(intervals["waiting_for"]), "quiet": _any_of(intervals["flags"], rules.gap_unless_flags),
-         "dead": _any_of(intervals["because"], (DEATH,))}  # fmt: skip
+    columns = {name: _numbers(intervals[name]) for name in ("start", "grade", "up_to")} | {
+        "waits": _some(intervals["waiting_for"]),
+        "quiet": _any_of(intervals["flags"], rules.gap_unless_flags),
+        "dead": _any_of(intervals["because"], (DEATH,)),
+    }
     rows = zip(
         intervals["patient_id"].to_pylist(), intervals["scale"].to_pylist(),
         *(columns[name].tolist() for name in ("start", "grade", "up_to", "waits", "quiet", "dead")),

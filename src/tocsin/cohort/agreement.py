@@ -100,7 +100,7 @@ def kappa_interval(tables: Ints, *, draws: int = DRAWS, level: float = LEVEL) ->
 
 
 def between_scales(persons: Persons) -> tuple[pa.Table, pa.Table]:
-    """`CONFUSION` and `KAPPAS` of the highest grades of every two scales of one outcome, of whom both graded."""
+    """`CONFUSION` and `KAPPAS` of the highest grades under every two scales of one outcome."""
     confusion: list[dict[str, Any]] = []
     kappas: list[dict[str, Any]] = []
     courses = {scale: persons.course(scale) for scale in persons.cohort.scales}
@@ -168,7 +168,7 @@ def with_charted(persons: Persons) -> tuple[pa.Table, pa.Table, pa.Table]:
 
 
 def alert_rates(persons: Persons) -> pa.Table:
-    """How often a ward would have been alerted, by kind and in all; days from hour 0 to the end of the record."""
+    """How often a ward would have been alerted, by kind and in all; days from hour 0 to the record's end."""
     table = persons.cohort.alerts
     person, hours = persons.place(table), persons.hours(table, "time")
     kind = np.array(table["kind"].to_pylist(), dtype=object)
@@ -191,10 +191,16 @@ def _rate(group: str, scale: str, kind: str, mine: Bools, person: Ints, days: fl
     low, high = exact_rate(n, days)
     known = days > 0
     return {
-        "group": group, "scale": scale, "kind": kind, "alerts": n, "patients": len(np.unique(person[mine])),
-        "patient_days": days, "rate": n / days if known else None, "low": low if known else None,
+        "group": group,
+        "scale": scale,
+        "kind": kind,
+        "alerts": n,
+        "patients": len(np.unique(person[mine])),
+        "patient_days": days,
+        "rate": n / days if known else None,
+        "low": low if known else None,
         "high": high if known else None,
-    }  # fmt: skip
+    }
 
 
 def _cells(group: str, rows: str, columns: str, table: Ints) -> Iterator[dict[str, Any]]:

@@ -104,8 +104,11 @@ class Made:
         self.groups = [name for name in own if name in largest]
         left = len(own) - len(self.groups)
         self.left = f" The {MOST_GROUPS} largest of {len(own)} groups." if left else ""
-        cut = [f"{word} {at:%Y-%m-%d %H:%M} UTC" for word, at in
-               (("facts before", cohort.made.until), ("as recorded by", cohort.made.as_of)) if at]  # fmt: skip
+        cut = [
+            f"{word} {at:%Y-%m-%d %H:%M} UTC"
+            for word, at in (("facts before", cohort.made.until), ("as recorded by", cohort.made.as_of))
+            if at
+        ]
         self.cut = f"Data cut: {', '.join(cut)}." if cut else "Data cut: none, all of the record."
 
     def chosen(self, table: pa.Table, scale: str | None = None) -> pa.Table:
@@ -154,17 +157,27 @@ def _of_scale(made: Made, scale: str) -> Iterator[Asked]:
     known = set(curves["curve"].to_pylist())
     if "onset-any" in known:
         yield Asked(
-            f"incidence-{scale}", f"Cumulative incidence of onset, {scale}",
-            made.note(scale, "Aalen-Johansen: death and the end of the record compete; nobody is censored. Bands: 95 %."),
-            partial(cohort_curves.cumulative_incidence, curves, names=names), ("curves",),
-        )  # fmt: skip
+            f"incidence-{scale}",
+            f"Cumulative incidence of onset, {scale}",
+            made.note(
+                scale,
+                "Aalen-Johansen: death and the end of the record compete; nobody is censored. Bands: 95 %.",
+            ),
+            partial(cohort_curves.cumulative_incidence, curves, names=names),
+            ("curves",),
+        )
     if "resolution-any" in known:
         yield Asked(
-            f"duration-{scale}", f"From onset to resolution, {scale}",
-            made.note(scale, "First episodes. Kaplan-Meier: censored where the end was not observed, the record ended "
-                             "or the patient died. Bands: 95 %."),
-            partial(cohort_curves.duration, curves, names=names), ("curves",),
-        )  # fmt: skip
+            f"duration-{scale}",
+            f"From onset to resolution, {scale}",
+            made.note(
+                scale,
+                "First episodes. Kaplan-Meier: censored where the end was not observed, the record ended "
+                "or the patient died. Bands: 95 %.",
+            ),
+            partial(cohort_curves.duration, curves, names=names),
+            ("curves",),
+        )
     onsets = made.chosen(tables["onsets"], scale)
     if onsets.num_rows:
         yield Asked(
@@ -201,10 +214,14 @@ def _of_first(made: Made, scale: str, patients: bool) -> Iterator[Asked]:
     if tables["marker-days"].num_rows:
         raw = values(Persons(cohort, made.lib), scale)
         yield Asked(
-            f"markers-{scale}", f"Biomarkers by highest grade, {scale}",
-            made.note(scale, "Each patient's highest of a day, of those measured that day: median and quartiles."),
-            partial(cohort_markers.markers_by_grade, raw), ("marker-days", "markers"),
-        )  # fmt: skip
+            f"markers-{scale}",
+            f"Biomarkers by highest grade, {scale}",
+            made.note(
+                scale, "Each patient's highest of a day, of those measured that day: median and quartiles."
+            ),
+            partial(cohort_markers.markers_by_grade, raw),
+            ("marker-days", "markers"),
+        )
 
 
 def _agreement(made: Made) -> Iterator[Asked]:

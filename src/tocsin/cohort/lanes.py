@@ -67,8 +67,13 @@ def tables(cohort: Cohort, names: Mapping[str, str], patient_ids: bool) -> dict[
         ))  # fmt: skip
     for name, table, schema, times in (
         ("lane-spans", cohort.spans, SPANS, ("start", "end")),
-        ("lane-given", cohort.given.filter(pc.is_in(cohort.given["patient_id"], value_set=drawn)), GIVEN, ("time", "end")),
-    ):  # fmt: skip
+        (
+            "lane-given",
+            cohort.given.filter(pc.is_in(cohort.given["patient_id"], value_set=drawn)),
+            GIVEN,
+            ("time", "end"),
+        ),
+    ):
         place = persons.place(table)
         for column in times:
             hours = persons.hours(table, column, place)

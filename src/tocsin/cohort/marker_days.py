@@ -14,10 +14,19 @@ VALUES = pa.schema([
     ("low", pa.float64()), ("high", pa.float64()), ("unit", pa.string()),
 ])  # fmt: skip
 #: Of each patient's highest value of the day: how many have one, median and quartiles.
-BY_DAY = pa.schema([
-    ("scale", pa.string()), ("measure", pa.string()), ("unit", pa.string()), ("max_grade", pa.int8()),
-    ("day", pa.int32()), ("n", pa.int64()), ("median", pa.float64()), ("q1", pa.float64()), ("q3", pa.float64()),
-])  # fmt: skip
+BY_DAY = pa.schema(
+    [
+        ("scale", pa.string()),
+        ("measure", pa.string()),
+        ("unit", pa.string()),
+        ("max_grade", pa.int8()),
+        ("day", pa.int32()),
+        ("n", pa.int64()),
+        ("median", pa.float64()),
+        ("q1", pa.float64()),
+        ("q3", pa.float64()),
+    ]
+)
 
 
 def values(persons: Persons, scale: str) -> pa.Table:

@@ -23,7 +23,7 @@ from tocsin.definitions.measure import parse
 
 HERE = Path(__file__).parent / "page"
 AIM = "For research and decision support by trained staff; not a diagnosis."
-#: An id inside a drawing, and what points at one: each drawing gets ids of its own, because all are in one page.
+#: An id inside a drawing, and what points at one: all are in one page, so each drawing gets ids of its own.
 IDS = re.compile(r'(\bid="|url\(#|href="#|aria-labelledby=")([\w-]+)')
 
 
@@ -46,9 +46,15 @@ class Report:
 
 
 def report(
-    cohort: Cohort, lib: Library, *, title: str = "", patients: bool = True, patient_ids: bool = False,
-    draw: bool = True, done: Callable[[str], None] = lambda name: None,
-) -> Report:  # fmt: skip
+    cohort: Cohort,
+    lib: Library,
+    *,
+    title: str = "",
+    patients: bool = True,
+    patient_ids: bool = False,
+    draw: bool = True,
+    done: Callable[[str], None] = lambda name: None,
+) -> Report:
     """Everything a report says of a gathered cohort.
 
     Parameters
@@ -101,27 +107,41 @@ def rendered(made: Report) -> str:
         if facts[key]
     ]
     said = [
-        f"{facts['patients']:,} patients", f"{facts['facts']:,} facts", "graded under " + ", ".join(facts["scales"]),
-        *([f"told apart by {facts['by']}"] if facts["by"] else []), *(cut or ["no data cut: all of the record"]),
-    ]  # fmt: skip
+        f"{facts['patients']:,} patients",
+        f"{facts['facts']:,} facts",
+        "graded under " + ", ".join(facts["scales"]),
+        *([f"told apart by {facts['by']}"] if facts["by"] else []),
+        *(cut or ["no data cut: all of the record"]),
+    ]
     how = [
-        ("Tocsin", facts["tocsin"]), ("Sources", ", ".join(facts["sources"]) or "not said"),
-        ("Data cut", "; ".join(cut) or "none: all of the record"), ("Facts", f"{facts['facts']:,}"),
-        ("Rows rejected", f"{facts['rejected_rows']:,}"), ("Patients not usable", f"{facts['unusable_patients']:,}"),
+        ("Tocsin", facts["tocsin"]),
+        ("Sources", ", ".join(facts["sources"]) or "not said"),
+        ("Data cut", "; ".join(cut) or "none: all of the record"),
+        ("Facts", f"{facts['facts']:,}"),
+        ("Rows rejected", f"{facts['rejected_rows']:,}"),
+        ("Patients not usable", f"{facts['unusable_patients']:,}"),
         ("Tables", "beside this page, as CSV and Parquet, with data-dictionary.csv and definitions.json"),
-    ]  # fmt: skip
+    ]
     html: str = _template().render(
-        title=made.title, style=Markup((HERE / "report.css").read_text("utf-8")), facts=" · ".join(said),
-        keys=made.keys, aim=AIM, sections=made.sections, made=how,
+        title=made.title,
+        style=Markup((HERE / "report.css").read_text("utf-8")),
+        facts=" · ".join(said),
+        keys=made.keys,
+        aim=AIM,
+        sections=made.sections,
+        made=how,
         figures={
             name: {
-                "title": one.title, "note": one.note, "files": one.files, "light": Markup(own_ids(one.light, name)),
+                "title": one.title,
+                "note": one.note,
+                "files": one.files,
+                "light": Markup(own_ids(one.light, name)),
                 "dark": Markup(own_ids(one.dark, f"{name}-dark")) if one.dark else "",
             }
             for name, one in made.figures.items()
         },
-        definitions=[(name, made.statuses[name], hash) for name, hash in facts["definitions"].items()],
-    )  # fmt: skip
+        definitions=[(name, made.statuses[name], sha) for name, sha in facts["definitions"].items()],
+    )
     return html
 
 
@@ -138,9 +158,12 @@ def own_ids(svg: str, name: str) -> str:
 def _template() -> Any:
     """Text is escaped, and a name that is not there is an error, not a gap."""
     env = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
         undefined=StrictUndefined,
-    )  # fmt: skip
+    )
     return env.get_template("report.html")
 
 

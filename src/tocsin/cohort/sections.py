@@ -20,8 +20,8 @@ from tocsin.plots.look import unit_text
 Tables = Mapping[str, pa.Table]
 #: Said wherever rates of two scales stand near each other.
 NOT_COMPARED = (
-    "Rates under different scales are not compared here, and should not be: one illness can be grade 3 under one "
-    "scale and grade 1 or 2 under another. What follows compares the scales on the same patients."
+    "Rates under different scales are not compared here, and should not be: one illness can be grade 3 under "
+    "one scale and grade 1 or 2 under another. What follows compares the scales on the same patients."
 )
 COMPETE = (
     "Aalen-Johansen. Death and the end of the record both compete with onset: nobody is assumed to have been "
@@ -121,23 +121,35 @@ def _scale(scale: str, title: str, tables: Tables, lib: Library) -> Section:
         "nobody measured anything too: they are told apart below it.",
     )  # fmt: skip
     when = side_by_side(
-        times, "what", time_text, title=f"Times, {scale}", file="times",
-        note="Median (95 % interval); quartiles; range. To onset: of those with one, from hour 0 (the first dose of "
-        "a therapy; where none is charted, the first fact); the interval by order statistics. To resolution: "
+        times,
+        "what",
+        time_text,
+        title=f"Times, {scale}",
+        file="times",
+        note="Median (95 % interval); quartiles; range. To onset: of those with one, from hour 0 (the first dose "
+        "of a therapy; where none is charted, the first fact); the interval by order statistics. To resolution: "
         "first episodes, Kaplan-Meier; censored where the end was not observed, the record ended or the "
         "patient died. An episode that reached a grade counts from its onset, not from that grade.",
-    )  # fmt: skip
+    )
     ends = side_by_side(
-        shares, "what", share_text, title=f"Episodes, {scale}", file="proportions",
+        shares,
+        "what",
+        share_text,
+        title=f"Episodes, {scale}",
+        file="proportions",
         keep=lambda row: row["what"].startswith(later),
-        note="How first episodes ended; more than one episode of those with any; after each dose, of those given it.",
-    )  # fmt: skip
+        note="How first episodes ended; more than one, of those with any; after each dose, of those given it.",
+    )
     answers = side_by_side(
-        shares, "what", share_text, title=f"Treated, {scale}", file="proportions",
+        shares,
+        "what",
+        share_text,
+        title=f"Treated, {scale}",
+        file="proportions",
         keep=lambda row: row["what"].startswith(treated),
-        note="Of those with an onset, given at or after it; what was given to prevent it is not counted here, "
+        note="Of those with an onset, given at or after it; what was given to prevent it does not count, "
         "and is under Treatments.",
-    )  # fmt: skip
+    )
     return Section(
         f"scale-{scale}", title,
         (f"Everything here is graded under {scale}. {COMPETE}",), (*grades, *when, *ends, *answers),
@@ -148,11 +160,18 @@ def _scale(scale: str, title: str, tables: Tables, lib: Library) -> Section:
 def _treatments(tables: Tables) -> Section:
     bare = tables["proportions"].filter(pc.is_null(tables["proportions"]["scale"]))
     given = side_by_side(
-        bare, "what", share_text, title="Given, and laboratory bounds", file="proportions",
-        level=lambda row: int("-" in row["what"] and row["what"] not in ("anti-cytokine", "fibrinogen-below-1")),
-        note="Of everybody in the group, from hour 0 on, whatever it was given for, to prevent as well as to treat. None means that no row "
+        bare,
+        "what",
+        share_text,
+        title="Given, and laboratory bounds",
+        file="proportions",
+        level=lambda row: int(
+            "-" in row["what"] and row["what"] not in ("anti-cytokine", "fibrinogen-below-1")
+        ),
+        note="Of everybody in the group, from hour 0 on, whatever it was given for, to prevent as well as to treat. "
+        "None means that no row "
         "says so: a chart without a drug's rows cannot tell not given from not charted.",
-    )  # fmt: skip
+    )
     days = tables["times"].filter(pc.is_null(tables["times"]["scale"]))
     long = side_by_side(
         days, "what", time_text, title="How long", file="times", note="Of those who had it, in days."
@@ -161,7 +180,7 @@ def _treatments(tables: Tables) -> Section:
 
 
 def _complications(tables: Tables) -> Section:
-    """A row a complication, a column a stage; of everybody, because the file has the groups and the intervals."""
+    """A row a complication, a column a stage; of everybody: the file has the groups and the intervals."""
     last = everybody(tables)
     rows = [row for row in tables["complications"].to_pylist() if row["group"] == last]
     stages = sorted({row["stage"] for row in rows if row["stage"] is not None})
@@ -178,11 +197,14 @@ def _complications(tables: Tables) -> Section:
     if not lines:
         return Section("complications", "Complications")
     shown = Shown(
-        "Highest stage of each complication", ("", *(f"stage {stage}" for stage in stages), "none proven, one not ruled out"),
-        lines, (0,) * len(lines), "complications",
-        f"Of {rows[0]['of']:,} patients; whoever is in no column had no stage. Aids to a differential diagnosis, not "
-        "diagnoses. The file has every group and the exact intervals.",
-    )  # fmt: skip
+        "Highest stage of each complication",
+        ("", *(f"stage {stage}" for stage in stages), "none proven, one not ruled out"),
+        lines,
+        (0,) * len(lines),
+        "complications",
+        f"Of {rows[0]['of']:,} patients; whoever is in no column had no stage. Aids to a differential "
+        "diagnosis, not diagnoses. The file has every group and the exact intervals.",
+    )
     return Section("complications", "Complications", (), (shown,))
 
 
@@ -201,12 +223,14 @@ def _markers(cohort: Cohort, tables: Tables) -> Section:
         return f"{text(row['median'])} ({text(row['q1'])}–{text(row['q3'])}); {row['n']:,}" if row else ""
 
     shown = Shown(
-        f"Worst values by highest grade, {scale}", ("", *(f"grade {grade}" for grade in grades)),
+        f"Worst values by highest grade, {scale}",
+        ("", *(f"grade {grade}" for grade in grades)),
         tuple((title, *(told(name, grade) for grade in grades)) for name, title in says.items()),
-        (0,) * len(says), "markers",
+        (0,) * len(says),
+        "markers",
         "Median (quartiles) of each patient's worst value; of how many. Of those measured: whoever is ill is "
         "measured more often, and a part of any difference is that.",
-    )  # fmt: skip
+    )
     return Section("markers", "Biomarkers", (), (shown,), (f"markers-{scale}",))
 
 
@@ -221,21 +245,45 @@ def _agreement(cohort: Cohort, tables: Tables) -> Section:
     told: Callable[[Any], str] = lambda value: "" if value is None else f"{value:.2f}"  # noqa: E731
     shown = plain(
         kappas,
-        (("group", "group", text), ("rows", "one", text), ("columns", "the other", text), ("n", "n", text),
-         ("patients", "patients", text), ("kappa", "kappa", told), ("low", "low", told), ("high", "high", told),
-         ("exactly", "alike", percent), ("within_one", "within one", percent),
-         ("not_contradicted", "not contradicted", percent)),
-        title="Agreement", file="kappas",
-        note="Kappa with quadratic weights; interval by bootstrap of patients (2,000 draws, fixed seed). Between "
-        "scales: each patient's highest grade. Charted: our grade at the instant; not contradicted is from "
+        (
+            ("group", "group", text),
+            ("rows", "one", text),
+            ("columns", "the other", text),
+            ("n", "n", text),
+            ("patients", "patients", text),
+            ("kappa", "kappa", told),
+            ("low", "low", told),
+            ("high", "high", told),
+            ("exactly", "alike", percent),
+            ("within_one", "within one", percent),
+            ("not_contradicted", "not contradicted", percent),
+        ),
+        title="Agreement",
+        file="kappas",
+        note="Kappa with quadratic weights; interval by bootstrap of patients (2,000 draws, fixed seed). "
+        "Between scales: each patient's highest grade. Charted: our grade at the instant; not contradicted is from "
         "proven to not ruled out. A charted grade is one rater, not the truth.",
-    )  # fmt: skip
-    missed = [] if "disagreements" not in tables else plain(
-        tables["disagreements"],
-        (("group", "group", text), ("patient_id", "patient", text), ("hours", "hour", text), ("scale", "scale of the chart", text),
-         ("charted", "charted", text), ("ours", "under", text), ("grade", "grade", text), ("up_to", "up to", text)),
-        title="Charted grades that the facts contradict", file="disagreements", most=50,
-    )  # fmt: skip
+    )
+    missed = (
+        []
+        if "disagreements" not in tables
+        else plain(
+            tables["disagreements"],
+            (
+                ("group", "group", text),
+                ("patient_id", "patient", text),
+                ("hours", "hour", text),
+                ("scale", "scale of the chart", text),
+                ("charted", "charted", text),
+                ("ours", "under", text),
+                ("grade", "grade", text),
+                ("up_to", "up to", text),
+            ),
+            title="Charted grades that the facts contradict",
+            file="disagreements",
+            most=50,
+        )
+    )
     pairs = [
         tuple(pair)
         for pair in dict.fromkeys(
@@ -253,34 +301,54 @@ def _alerts(tables: Tables) -> Section:
         return Section("alerts", "Alerts")
     shown = plain(
         tables["alerts"],
-        (("group", "group", text), ("scale", "scale", text), ("kind", "kind", text), ("alerts", "alerts", text),
-         ("patients", "patients", text), ("patient_days", "patient-days", text), ("rate", "a patient-day", text),
-         ("low", "low", text), ("high", "high", text)),
-        title="Alerts a ward would have had", file="alerts",
-        note="The ward's rules (definition ward-alerts) replayed at every change of an answer, as if every fact had "
-        "been known at its time and nobody had answered an alert; those of clocks and tests are not replayed. "
-        "Exact Poisson intervals, which take alerts as independent: they come in runs, so the real ones are wider.",
-    )  # fmt: skip
+        (
+            ("group", "group", text),
+            ("scale", "scale", text),
+            ("kind", "kind", text),
+            ("alerts", "alerts", text),
+            ("patients", "patients", text),
+            ("patient_days", "patient-days", text),
+            ("rate", "a patient-day", text),
+            ("low", "low", text),
+            ("high", "high", text),
+        ),
+        title="Alerts a ward would have had",
+        file="alerts",
+        note="The ward's rules (definition ward-alerts) replayed at every change of an answer, as if every fact "
+        "had been known at its time and nobody had answered an alert; those of clocks and tests are not "
+        "replayed. Exact Poisson intervals, which take alerts as independent: they come in runs, so the real "
+        "ones are wider.",
+    )
     return Section("alerts", "Alerts a patient-day", (), tuple(shown))
 
 
 def _missing(tables: Tables) -> Section:
     shown = plain(
         tables["missing"],
-        (("group", "group", text), ("scale", "scale", text), ("patients", "patients", text), ("hours", "hours graded", text),
-         ("unmeasured", "nobody measuring, h", text), ("share_unmeasured", "share", percent),
-         ("open", "higher not ruled out, h", text), ("share_open", "share", percent),
-         ("open_grades", "mean grades open", text)),
-        title="What nobody measured", file="missing",
-    )  # fmt: skip
+        (
+            ("group", "group", text),
+            ("scale", "scale", text),
+            ("patients", "patients", text),
+            ("hours", "hours graded", text),
+            ("unmeasured", "nobody measuring, h", text),
+            ("share_unmeasured", "share", percent),
+            ("open", "higher not ruled out, h", text),
+            ("share_open", "share", percent),
+            ("open_grades", "mean grades open", text),
+        ),
+        title="What nobody measured",
+        file="missing",
+    )
     return Section("missing", "Missing data", (), tuple(shown), ("measured",))
 
 
 def _unsaid(tables: Tables) -> Section:
     shown = plain(
-        tables["not-reported"], (("says", "", text),), title="Not reported: the facts cannot say it",
+        tables["not-reported"],
+        (("says", "", text),),
+        title="Not reported: the facts cannot say it",
         file="not-reported",
-    )  # fmt: skip
+    )
     return Section("unsaid", "Not reported", ("Not reported is not none.",), tuple(shown))
 
 

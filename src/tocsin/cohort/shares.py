@@ -176,7 +176,7 @@ def _given(row: GivenRow, persons: Persons, kept: Kept) -> Iterator[tuple[str, s
 
 
 def days_given(persons: Persons, report: Report) -> Iterator[tuple[str, str, Ints, Floats]]:
-    """Of what the report asks how long: its id, words, patients and total days, those with a run that ends."""
+    """Of what the report asks how long: id, words, patients and total days, of those with a run that ends."""
     kept = _after_zero(persons)
     for row in report.given:
         for name in row.days:

@@ -250,7 +250,7 @@ def _steps(
     censored: Any,
     last: float | None,
 ) -> Steps:
-    """Rows from hour 0 on; where the library has no interval and the estimate is as before, the one before."""
+    """Rows from hour 0 on; where the library has no interval and the estimate stays, the one before."""
     if len(at) > 1 and at[1] <= 0:  # somebody left at hour 0: that is the first row
         at, estimate, low, high, at_risk, events, censored = (
             column[1:] for column in (at, estimate, low, high, at_risk, events, censored)
@@ -260,7 +260,7 @@ def _steps(
         low, high = low.copy(), high.copy()
         low[0] = high[0] = np.nan
     low, high = low.copy(), high.copy()
-    # sums of steps are shares but for the last bits: 0.205 and not 0.20500000000000007, which rounds otherwise
+    # sums of steps are shares but for the last bits: 0.205, not 0.20500000000000007, which rounds otherwise
     estimate = np.round(estimate, 12)
     none = np.isin(estimate, (0.0, 1.0))
     low[none] = high[none] = np.nan

@@ -42,12 +42,21 @@ MARKERS = pa.schema([
     ("most", pa.float64()),
 ])  # fmt: skip
 #: Hours graded in three parts: `measured`, the grade is certain; `open`, something was measured and a higher
-#: grade is not ruled out; `unmeasured`, nobody measured. `open_grades`: `up_to` minus `grade`, mean over time.
-MISSING = pa.schema([
-    ("group", pa.string()), ("scale", pa.string()), ("patients", pa.int64()), ("hours", pa.float64()),
-    ("measured", pa.float64()), ("open", pa.float64()), ("unmeasured", pa.float64()),
-    ("share_open", pa.float64()), ("share_unmeasured", pa.float64()), ("open_grades", pa.float64()),
-])  # fmt: skip
+#: grade is not ruled out; `unmeasured`, nobody measured. `open_grades`: mean of `up_to` minus `grade`.
+MISSING = pa.schema(
+    [
+        ("group", pa.string()),
+        ("scale", pa.string()),
+        ("patients", pa.int64()),
+        ("hours", pa.float64()),
+        ("measured", pa.float64()),
+        ("open", pa.float64()),
+        ("unmeasured", pa.float64()),
+        ("share_open", pa.float64()),
+        ("share_unmeasured", pa.float64()),
+        ("open_grades", pa.float64()),
+    ]
+)
 #: What the published tables have and these facts cannot say: not reported, which is not none.
 NOT_REPORTED = pa.schema([("what", pa.string()), ("says", pa.string())])
 
@@ -225,15 +234,19 @@ def onsets(persons: Persons) -> pa.Table:
     for scale in persons.cohort.scales:
         episodes = persons.episodes(scale)
         dosed = np.isfinite(episodes.from_dose)
-        parts.append(pa.Table.from_arrays(
-            [
-                pa.array(names[episodes.person], pa.string()), pa.array([scale] * len(episodes.person), pa.string()),
-                pa.array(episodes.dose, pa.int32(), mask=episodes.dose < 0),
-                pa.array(episodes.from_dose, mask=~dosed), pa.array(episodes.start),
-                pa.array(episodes.peak, pa.int8()),
-            ],
-            schema=ONSETS,
-        ))  # fmt: skip
+        parts.append(
+            pa.Table.from_arrays(
+                [
+                    pa.array(names[episodes.person], pa.string()),
+                    pa.array([scale] * len(episodes.person), pa.string()),
+                    pa.array(episodes.dose, pa.int32(), mask=episodes.dose < 0),
+                    pa.array(episodes.from_dose, mask=~dosed),
+                    pa.array(episodes.start),
+                    pa.array(episodes.peak, pa.int8()),
+                ],
+                schema=ONSETS,
+            )
+        )
     whole = pa.concat_tables(parts)
     return whole.sort_by([(name, "ascending") for name in ("scale", "group", "hours", "peak")])
 

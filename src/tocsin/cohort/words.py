@@ -1,4 +1,4 @@
-"""A report's tables as people read them: shares with intervals, times in one unit a row, groups side by side."""
+"""A report's tables as people read them: shares with intervals, times in one unit a row, groups abreast."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def ends(row: Row) -> str:
 def time_text(row: Row) -> str:
     """`21.5 h (10–48); IQR 20.3–28; range 10–48; n 6`, in days where the longest is long.
 
-    >>> time_text({"what": "onset", "n": 2, "events": 2, "median": 50.0, "low": None, "high": None, "q1": 45.0,
-    ...            "q3": 55.0, "least": 40.0, "most": 60.0, "method": "observed"})
+    >>> time_text({"what": "onset", "n": 2, "events": 2, "median": 50.0, "low": None, "high": None,
+    ...            "q1": 45.0, "q3": 55.0, "least": 40.0, "most": 60.0, "method": "observed"})
     '50 h (–); IQR 45–55; range 40–60; n 2'
     """
     if not row["n"]:
@@ -90,9 +90,16 @@ def time_text(row: Row) -> str:
 
 
 def side_by_side(
-    table: pa.Table, key: str, told: Callable[[Row], str], *, title: str, file: str, note: str = "",
-    keep: Callable[[Row], bool] = lambda row: True, level: Callable[[Row], int] = lambda row: 0,
-) -> list[Shown]:  # fmt: skip
+    table: pa.Table,
+    key: str,
+    told: Callable[[Row], str],
+    *,
+    title: str,
+    file: str,
+    note: str = "",
+    keep: Callable[[Row], bool] = lambda row: True,
+    level: Callable[[Row], int] = lambda row: 0,
+) -> list[Shown]:
     """Rows of one `key` under their groups, as many groups abreast as fit; more tables for more groups."""
     rows = [row for row in table.to_pylist() if keep(row)]
     groups = list(dict.fromkeys(row["group"] for row in rows))
@@ -122,16 +129,22 @@ def plain(
     table: pa.Table, columns: Sequence[tuple[str, str, Callable[[Any], str]]], *, title: str, file: str,
     note: str = "", most: int = 200,
 ) -> list[Shown]:  # fmt: skip
-    """Rows as they are: (column, heading, how it is told). Past `most` the rest is in the file, and it says so."""
+    """Rows as they are: (column, heading, how it is told). Past `most` it says that the file has the rest."""
     rows = table.slice(0, most).to_pylist()
     if not rows:
         return []
     if table.num_rows > most:
         note = f"{note} The first {most:,} of {table.num_rows:,} rows; the file has all.".strip()
-    return [Shown(
-        title, tuple(heading for _, heading, _ in columns),
-        tuple(tuple(told(row[name]) for name, _, told in columns) for row in rows), (0,) * len(rows), file, note,
-    )]  # fmt: skip
+    return [
+        Shown(
+            title,
+            tuple(heading for _, heading, _ in columns),
+            tuple(tuple(told(row[name]) for name, _, told in columns) for row in rows),
+            (0,) * len(rows),
+            file,
+            note,
+        )
+    ]
 
 
 def text(value: Any) -> str:
