@@ -1,4 +1,4 @@
-"""How far answers agree, and how often a ward would be alerted: held to other libraries and to slow readings."""
+"""How far answers agree, how often a ward would be alerted: held to other libraries and to slow readings."""
 
 from __future__ import annotations
 

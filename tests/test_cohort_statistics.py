@@ -230,7 +230,7 @@ def test_without_censoring_the_interval_is_that_of_a_share(hours, data):
 
 
 def test_an_end_without_interval_keeps_the_one_before():
-    """When the last at risk leave, the library divides by nobody; an estimate that stays keeps its interval."""
+    """When the last at risk leave, the library divides by 0; an estimate that stays keeps its interval."""
     steps = cumulative_incidence(np.array([1.0, 2, 3, 4]), np.array([1, 3, 1, 3]), 1)
     assert np.isfinite(steps.low[1:]).all()
     assert (steps.low[-1], steps.high[-1]) == (steps.low[-2], steps.high[-2])

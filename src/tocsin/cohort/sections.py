@@ -126,8 +126,10 @@ def _scale(scale: str, title: str, tables: Tables, lib: Library) -> Section:
         time_text,
         title=f"Times, {scale}",
         file="times",
-        note="Median (95 % interval); quartiles; range. To onset: of those with one, from hour 0 (the first dose "
-        "of a therapy; where none is charted, the first fact); the interval by order statistics. To resolution: "
+        note="Median (95 % interval); quartiles; range. To onset: of those with one, from hour 0 (the "
+        "first dose "
+        "of a therapy; where none is charted, the first fact); the interval by order statistics. To "
+        "resolution: "
         "first episodes, Kaplan-Meier; censored where the end was not observed, the record ended or the "
         "patient died. An episode that reached a grade counts from its onset, not from that grade.",
     )
@@ -138,7 +140,8 @@ def _scale(scale: str, title: str, tables: Tables, lib: Library) -> Section:
         title=f"Episodes, {scale}",
         file="proportions",
         keep=lambda row: row["what"].startswith(later),
-        note="How first episodes ended; more than one, of those with any; after each dose, of those given it.",
+        note="How first episodes ended; more than one, of those with any; after each dose, of those given "
+        "it.",
     )
     answers = side_by_side(
         shares,
@@ -168,7 +171,8 @@ def _treatments(tables: Tables) -> Section:
         level=lambda row: int(
             "-" in row["what"] and row["what"] not in ("anti-cytokine", "fibrinogen-below-1")
         ),
-        note="Of everybody in the group, from hour 0 on, whatever it was given for, to prevent as well as to treat. "
+        note="Of everybody in the group, from hour 0 on, whatever it was given for, to prevent as well as "
+        "to treat. "
         "None means that no row "
         "says so: a chart without a drug's rows cannot tell not given from not charted.",
     )
@@ -261,7 +265,8 @@ def _agreement(cohort: Cohort, tables: Tables) -> Section:
         title="Agreement",
         file="kappas",
         note="Kappa with quadratic weights; interval by bootstrap of patients (2,000 draws, fixed seed). "
-        "Between scales: each patient's highest grade. Charted: our grade at the instant; not contradicted is from "
+        "Between scales: each patient's highest grade. Charted: our grade at the instant; not "
+        "contradicted is from "
         "proven to not ruled out. A charted grade is one rater, not the truth.",
     )
     missed = (
@@ -314,7 +319,8 @@ def _alerts(tables: Tables) -> Section:
         ),
         title="Alerts a ward would have had",
         file="alerts",
-        note="The ward's rules (definition ward-alerts) replayed at every change of an answer, as if every fact "
+        note="The ward's rules (definition ward-alerts) replayed at every change of an answer, as if "
+        "every fact "
         "had been known at its time and nobody had answered an alert; those of clocks and tests are not "
         "replayed. Exact Poisson intervals, which take alerts as independent: they come in runs, so the real "
         "ones are wider.",
