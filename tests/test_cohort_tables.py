@@ -295,6 +295,13 @@ def test_a_cohort_of_nobody_is_an_error():
         tables(cohort(), LIB)
 
 
+def test_a_row_of_somebody_who_is_not_there_is_an_error():
+    """Tables that were not made together would give shares above 1."""
+    stranger = cohort(person("q", given=[("dexamethasone", "steroid", 5.0)])).given
+    with pytest.raises(TocsinError, match="patient q has rows"):
+        tables(cohort(person("p"), given=stranger), LIB)
+
+
 @pytest.mark.parametrize("reached", [None, {1: 3.0}, {5: 3.0}])
 def test_a_cohort_of_one_has_every_table(reached):
     found = tables(cohort(person("p", reached=reached)), LIB)

@@ -44,8 +44,15 @@ class Persons:
         return len(self.ids)
 
     def place(self, table: pa.Table) -> Ints:
-        """Which patient each row is of."""
+        """Which patient each row is of; raises `TocsinError` for a row of somebody else."""
         found = pc.index_in(table["patient_id"], value_set=self.ids)
+        if found.null_count:
+            stray = table.filter(pc.is_null(found))["patient_id"][0].as_py()
+            raise TocsinError(
+                f"patient {stray} has rows and is not among the people of this cohort\n"
+                "  why: rows of somebody who is not counted would make shares above 1\n"
+                "  fix: tables that `gather` made together"
+            )
         return np.asarray(found.to_numpy(zero_copy_only=False), np.int64)
 
     def hours(self, table: pa.Table, column: str, place: Ints | None = None) -> Floats:
