@@ -20,6 +20,7 @@ COMMANDS = {
     "triage": ("tocsin.cli.triage", "Say how urgently a person at home should seek care."),
     "about": ("tocsin.cli.triage", "Print the leaflet for patients: what CRS is, when to seek care."),
     "simulate": ("tocsin.cli.simulate", "Simulate virtual patients and published trials."),
+    "cohort": ("tocsin.cli.cohort", "Report on a cohort: shares, times, figures, tables, exports."),
     "watch": ("tocsin.cli.watch", "Watch a ward live: board, alerts, doors for facts."),
     "token": ("tocsin.cli.token", "Make, list, revoke and rotate tokens for programs."),
     "approve": ("tocsin.cli.approve", "Note that a named clinician approved definitions."),
