@@ -384,3 +384,33 @@ def test_the_report_on_a_simulated_trial_is_what_simulate_says(name):
     np.testing.assert_allclose(np.sort(episodes.lasted[episodes.first]), lasted)
     # Kaplan and Meier's median is the first time at which half have it: of an even number the lower of two
     assert lasted[(len(lasted) - 1) // 2] <= times["duration"]["median"] <= lasted[len(lasted) // 2]
+
+
+# --- groups of one's own --------------------------------------------------------------------------------
+
+
+def test_groups_of_ones_own_tell_patients_apart(facts, tmp_path):
+    arms = tmp_path / "arms.csv"
+    arms.write_text("\ufeffpatient_id,group\nsim-11-0,arm A\nsim-11-1,arm B\nnobody,arm B\n", encoding="utf-8")
+    done = run("cohort", facts, "--groups", arms, "--no-complications", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "1 patient of it not in the cohort" in done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    counts = {row["group"]: row["patients"] for row in rows if row["table"] == "groups"}
+    assert counts == {"arm A": 1, "arm B": 1, "unknown": 38, "all": 40}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("patient,group\na,b\n", "no column `patient_id`"),
+        ("patient_id,group\na,\n", "line 2: a patient or a group is empty"),
+        ("patient_id,group\na,x\na,y\n", "line 3: a is in `x` and in `y`"),
+    ],
+)
+def test_groups_that_cannot_be_meant_are_refused(facts, tmp_path, text, said):
+    arms = tmp_path / "arms.csv"
+    arms.write_text(text, encoding="utf-8")
+    done = run("cohort", facts, "--groups", arms)
+    assert done.returncode == 1
+    assert said in done.stderr

@@ -50,6 +50,13 @@ PIPED = (
 )
 @click.option("--by", metavar="WHAT", help="Tell patients apart: therapy, sex, age-group, ...")
 @click.option(
+    "--groups",
+    "groups_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Tell patients apart by a CSV file of yours: patient_id,group (arm, centre, ...).",
+)
+@click.option(
     "--export",
     "exports",
     multiple=True,
@@ -74,6 +81,7 @@ def cohort_command(
     out: Path | None,
     scales: Sequence[str],
     by: str | None,
+    groups_file: Path | None,
     exports: Sequence[str],
     title: str,
     until: datetime | None,
@@ -98,6 +106,8 @@ def cohort_command(
         check_suffix(out, (".html",))
     if no_patients and patient_ids:
         raise click.UsageError("--no-patients leaves out what --patient-ids would name: one of the two")
+    if by and groups_file:
+        raise click.UsageError("--by and --groups both tell patients apart: one of the two")
     if exports and not out:
         raise click.UsageError("--export writes beside a page: add --out report.html")
     source = Reading(files, out=out, **reading)
@@ -106,6 +116,7 @@ def cohort_command(
     from tocsin.cli.cohort_alerts import alerted
     from tocsin.cohort.charts import GROUPS
     from tocsin.cohort.gather import gather
+    from tocsin.cohort.groups import groups_of
     from tocsin.cohort.report import report, save
     from tocsin.cohort.store import check_folder, folder_of
 
@@ -116,11 +127,13 @@ def cohort_command(
     _check_exports(exports, source)
     if out:
         check_folder(folder_of(out))
+    groups = groups_of(groups_file) if groups_file else None
     cohort = gather(
         source.batches(),
         asked,
         lib=source.lib,
         by=by,
+        groups=groups,
         until=until,
         as_of=as_of,
         notify=say,
@@ -128,6 +141,10 @@ def cohort_command(
         alerted=lambda intervals: alerted(intervals, source.lib),
         sources=[_named(name) for name in files],
     )
+    if groups is not None:
+        missed = len(groups.keys() - set(cohort.people["patient_id"].to_pylist()))
+        if missed:
+            say(f"{groups_file}: {counted(missed, 'patient')} of it not in the cohort")
     rejected = sum(table.num_rows for table in source.source.rejects)
     cohort = replace(cohort, made=replace(cohort.made, rejected=rejected))
     done = say if out and sys.stderr.isatty() else lambda text: None

@@ -12,7 +12,18 @@ import pyarrow.compute as pc
 from tocsin.cohort.persons import EVERYBODY
 from tocsin.cohort.records import Cohort
 from tocsin.cohort.tables import REPORT
-from tocsin.cohort.words import Row, Shown, ends, percent, plain, share_text, side_by_side, text, time_text
+from tocsin.cohort.words import (
+    Row,
+    Shown,
+    ends,
+    in_one_unit,
+    percent,
+    plain,
+    share_text,
+    side_by_side,
+    text,
+    time_text,
+)
 from tocsin.definitions.load import Library
 from tocsin.definitions.report import report_of
 from tocsin.plots.look import unit_text
@@ -123,7 +134,7 @@ def _scale(scale: str, title: str, tables: Tables, lib: Library) -> Section:
     when = side_by_side(
         times,
         "what",
-        time_text,
+        in_one_unit(times.to_pylist()),
         title=f"Times, {scale}",
         file="times",
         note="Median (95 % interval); quartiles; range. To onset: of those with one, from hour 0 (the "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +54,7 @@ def share_text(row: Row) -> str:
     '6 of 10: 60.0 % (26.2–87.8)'
     """
     if not row["of"]:
-        return "nobody to ask of"
+        return "nobody had one"
     return f"{row['n']:,} of {row['of']:,}: {percent(row['share'])} ({ends(row)})"
 
 
@@ -63,8 +63,22 @@ def ends(row: Row) -> str:
     return "–".join(percent(row[end]).removesuffix(" %") for end in ("low", "high"))
 
 
-def time_text(row: Row) -> str:
-    """`21.5 h (10–48); IQR 20.3–28; range 10–48; n 6`, in days where the longest is long.
+def longest(row: Row) -> float:
+    """The longest time in a row of `times`, in hours; 0 where there is none."""
+    return max((row[name] or 0.0 for name in ("median", "high", "q3", "most")), default=0.0)
+
+
+def in_one_unit(rows: Iterable[Row]) -> Callable[[Row], str]:
+    """`time_text`, with hours or days chosen for all groups of a `what` alike."""
+    most: dict[str, float] = {}
+    for row in rows:
+        most[row["what"]] = max(most.get(row["what"], 0.0), longest(row))
+    return lambda row: time_text(row, most[row["what"]])
+
+
+def time_text(row: Row, most: float | None = None) -> str:
+    """`21.5 h (10–48); IQR 20.3–28; range 10–48; n 6`, in days where the longest is long; `most` says how
+    long that is among the groups beside it.
 
     >>> time_text({"what": "onset", "n": 2, "events": 2, "median": 50.0, "low": None, "high": None,
     ...            "q1": 45.0, "q3": 55.0, "least": 40.0, "most": 60.0, "method": "observed"})
@@ -72,9 +86,9 @@ def time_text(row: Row) -> str:
     """
     if not row["n"]:
         return "none"
-    longest = max((row[name] or 0.0 for name in ("median", "high", "q3", "most")), default=0.0)
     days = row["what"].startswith("days-")
-    scale, unit = (1.0, "d") if days else (DAY, "d") if longest >= IN_DAYS_FROM else (1.0, "h")
+    far = longest(row) if most is None else most
+    scale, unit = (1.0, "d") if days else (DAY, "d") if far >= IN_DAYS_FROM else (1.0, "h")
 
     def told(value: float | None, missing: str = "") -> str:
         return missing if value is None else number(value / scale)
