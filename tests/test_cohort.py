@@ -391,7 +391,8 @@ def test_the_report_on_a_simulated_trial_is_what_simulate_says(name):
 
 def test_groups_of_ones_own_tell_patients_apart(facts, tmp_path):
     arms = tmp_path / "arms.csv"
-    arms.write_text("\ufeffpatient_id,group\nsim-11-0,arm A\nsim-11-1,arm B\nnobody,arm B\n", encoding="utf-8")
+    lines = ("\ufeffpatient_id,group", "sim-11-0,arm A", "sim-11-1,arm B", "nobody,arm B", "")
+    arms.write_text("\n".join(lines), encoding="utf-8")
     done = run("cohort", facts, "--groups", arms, "--no-complications", "--json")
     assert done.returncode == 0, done.stderr
     assert "1 patient of it not in the cohort" in done.stderr
