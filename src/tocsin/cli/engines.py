@@ -93,7 +93,7 @@ def sql_answer(
     place: Place, lib: Library, scales: Sequence[str], every: bool, patients: Sequence[str],
     until: datetime | None, as_of: datetime | None,
 ) -> Iterator[pa.Table]:  # fmt: skip
-    """The answers of the scales SQL can say, scale by scale; with `into` they stay there and none is handed on.
+    """The answers of the scales SQL can say, one by one; with `into` they stay there and none is handed on.
 
     Under `all` (`every`) a scale it cannot say is left out by name; one asked for by name is refused.
     """
@@ -161,7 +161,7 @@ def spark_answer(
 
 
 def _on_disk(source: Reading, scratch: Path) -> tuple[list[str], int]:
-    """Parquet that Spark can read, and how many facts: the files as they lie, or read here first and put down."""
+    """Parquet that Spark can read, and how many facts: the files as they lie, or what was read here first."""
     from tocsin.facts import write_facts
 
     opened = source.source
@@ -205,7 +205,8 @@ def _write(found: Any, into: str, replace: bool) -> None:
         if not (path / "_SUCCESS").exists():
             raise TocsinError(
                 f"{into} is there already and was not written by Spark\n"
-                "  why: --replace writes an answer anew and takes nothing else away\n  fix: name another folder"
+                "  why: --replace writes an answer anew and takes nothing else away\n"
+                "  fix: name another folder"
             )
     beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:

@@ -88,7 +88,10 @@ def session(master: str | None = None) -> Any:
     if chosen and chosen.startswith("local"):
         builder = builder.config(map=_local())
     try:
-        return builder.getOrCreate()
+        made = builder.getOrCreate()
+        if chosen and chosen.startswith("local"):
+            made.sparkContext.setLogLevel("ERROR")
+        return made
     except Exception as error:
         raise TocsinError(
             f"Spark does not start on {chosen or 'the master of spark-submit'}: {_first_line(error)}\n"
@@ -111,6 +114,8 @@ def _local() -> dict[str, Any]:
         "spark.driver.host": "127.0.0.1",
         "spark.sql.shuffle.partitions": str(max(4 * cores, 8)),
         "spark.sql.execution.arrow.maxRecordsPerBatch": "100000",
+        # Spark's own default is a kind of time that Parquet has given up
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     }
     # Spark's own default is whatever `python3` is; no setting of a session reaches what starts the workers
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)

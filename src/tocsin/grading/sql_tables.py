@@ -115,7 +115,9 @@ def _connected(place: str, connect: Any) -> Any:
         ) from None
     except Exception as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise TocsinError(f"{place}: cannot be opened: {said}\n  fix: check the URL, and who may read it") from None
+        raise TocsinError(
+            f"{place}: cannot be opened: {said}\n  fix: check the URL, and who may read it"
+        ) from None
 
 
 def facts_of(con: Any, table: str, lib: Library, patients: Sequence[str] = ()) -> Table:
@@ -223,9 +225,8 @@ class Written:
 
     def _refuse(self) -> None:
         """Refuse to write over a table without being told, and over one that is no answer at all."""
-        *schema, name = self.parts
-        names = self.con.list_tables(database=schema[0] if schema else None)
-        if name not in names:
+        held = self._columns()
+        if not held:
             return
         if not self.replace:
             raise TocsinError(
@@ -233,13 +234,22 @@ class Written:
                 "  why: it may be an answer that somebody relies on\n"
                 "  fix: name another table, or --replace to have it written anew"
             )
-        held = self.con.table(name, database=schema[0] if schema else None).columns
         if set(held) != set(SCHEMA.names):
             raise TocsinError(
                 f"table `{self.name}` is there already and holds no grades\n"
                 "  why: --replace writes an answer anew and takes nothing else away\n"
                 "  fix: name another table"
             )
+
+    def _columns(self) -> list[str]:
+        """The columns of the table named, none where there is no such table."""
+        *schema, name = self.parts
+        where = literal(schema[0]) if schema else "current_schema()"
+        found = self.con.con.execute(
+            "SELECT column_name FROM information_schema.columns WHERE table_catalog = current_database() "
+            f"AND table_schema = {where} AND table_name = {literal(name)}"
+        )
+        return [column for (column,) in found.fetchall()]
 
     def add(self, facts: Table, scale: Scale, lib: Library, **cuts: datetime | None) -> None:
         """Grade one scale into the staged answer."""
