@@ -6,8 +6,8 @@
 Simulated patients are repeated under new ids, a chunk of 10,000 patients (about 11 M facts) at a time;
 making them is not counted. `local` is one process that grades chunk after chunk as `tocsin grade CHUNK --out
 ANSWER` does, start-up included; a chunk and its answer are deleted before the next is made, so a million
-patients need the disk of ten thousand. It is stopped past --memory. `spark` needs all chunks at once: one
-session on two cores; CPU is that of the whole tree of processes, the Java machine included, its start in a
+patients need the disk of ten thousand. It is stopped past --memory. `spark` needs all chunks at once: a
+session on two cores; CPU is that of the whole tree of processes with the Java machine, whose start is in a
 column of its own. The checksum is over every column of every interval, whatever their order. Repeated patients
 compress far better than different ones: the bytes read are a lower bound.
 """
@@ -113,6 +113,14 @@ def _number(column: pa.Array) -> np.ndarray[Any, Any]:
 
 
 # --- the processes that grade ---------------------------------------------------------------------------
+
+
+def warm() -> None:
+    """Compile the machine where this computer has not done so before: that is not what is measured."""
+    from tocsin.grading.batch import grade_table
+    from tocsin.testing import patient
+
+    grade_table(patient("0 h temperature 39.0 Cel"), engine="numba")
 
 
 def local(scales: list[str]) -> None:
@@ -303,16 +311,19 @@ def main() -> None:
     parser.add_argument("--engine", nargs="+", choices=engines, default=["local"])
     parser.add_argument("--memory", type=float, default=2, help="GB the local process may hold")
     parser.add_argument("--place", type=Path, help="where chunks lie until they are graded")
-    parser.add_argument("--child", choices=["local", "spark"], help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=["local", "spark", "warm"], help=argparse.SUPPRESS)
     parser.add_argument("--partitions", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.scales = [] if options.scales == ["all"] else options.scales
+    if options.child == "warm":
+        return warm()
     if options.child == "local":
         return local(options.scales)
     if options.child == "spark":
         return spark(options.scales, options.partitions)
     place = Path(tempfile.mkdtemp(prefix="tocsin-scale-", dir=options.place))
     try:
+        subprocess.run([sys.executable, __file__, "--child", "warm"], check=True)
         facts = cohort(options.days, place)
         asked = ", ".join(options.scales) or "all scales"
         print(f"{asked}; {options.days:g} days; load {os.getloadavg()[0]:.1f}")

@@ -1,4 +1,4 @@
-"""`tocsin grade` elsewhere than in this process: on Spark, or as SQL inside the database that has the facts."""
+"""`tocsin grade` elsewhere than in this process: on Spark, or as SQL in the database that has the facts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 from tocsin.cli.options import Reading, counted, say
 from tocsin.definitions.load import Library
 from tocsin.definitions.schema import TocsinError
+from tocsin.sources.table import File
 
 ENGINES = ("python", "numba", "spark", "sql")
 #: Facts from which the machine is compiled here before it is sent to Spark's workers.
@@ -38,7 +40,7 @@ class Place:
         if self.connection and not elsewhere:
             raise click.UsageError("--connection goes with --engine sql or --engine spark")
         if self.into and not elsewhere:
-            raise click.UsageError("--into goes with --engine sql or --engine spark; --out FILE writes a file")
+            raise click.UsageError("--into goes with --engine sql or spark; --out FILE writes a file")
         if self.replace and not self.into:
             raise click.UsageError("--replace goes with --into")
         if self.into and out:
@@ -70,7 +72,7 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option(
                 "--connection", metavar="URL",
-                help="sql: duckdb:///FILE or postgresql://USER@HOST/DB; spark: local[2], spark://HOST:7077, ...",
+                help="sql: duckdb:///FILE or postgresql://USER@HOST/DB; spark: local[2], spark://HOST:7077.",
             ),
             click.option(
                 "--facts", "facts_table", default="facts", show_default=True, metavar="TABLE",
@@ -138,6 +140,7 @@ def spark_answer(
     from tocsin.grading import spark
 
     session = spark.session(place.connection)
+    session.conf.set("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
     with tempfile.TemporaryDirectory(prefix="tocsin-") as scratch:
         paths, rows = _on_disk(source, Path(scratch))
         if rows >= COMPILE_HERE_FROM:
@@ -165,21 +168,53 @@ def _on_disk(source: Reading, scratch: Path) -> tuple[list[str], int]:
     from tocsin.facts import write_facts
 
     opened = source.source
+    why = f"only Parquet of `tocsin facts` goes to Spark as it lies, and this is {opened.kind}"
     if all(kind == "facts-parquet" for kind, _ in opened.paths):
-        import pyarrow.parquet as pq
-
-        rows = 0
-        for _, file in opened.paths:
-            with file.guarded():
-                rows += pq.ParquetFile(file.path).metadata.num_rows
-        source.facts, source.usable = rows, True
-        say(f"Spark reads {counted(len(opened.paths), 'file')} of facts: {counted(rows, 'fact')}")
-        return [file.path.resolve().as_uri() for _, file in opened.paths], rows
-    say(f"reading here first ({opened.kind}): only Parquet of `tocsin facts` goes to Spark as it lies")
+        files = [file for _, file in opened.paths]
+        rows, split = _looked_at(files, scratch)
+        if not split:
+            source.facts, source.usable = rows, True
+            say(f"Spark reads {counted(len(files), 'file')} of facts: {counted(rows, 'fact')}")
+            return [file.path.resolve().as_uri() for file in files], rows
+        why = f"{counted(split, 'patient')} in more than one file, whose weights and sources belong together"
+    say(f"reading here first: {why}")
     spooled = scratch / "facts.parquet"
     rows = write_facts(source.batches(), spooled)
     source.close()
     return [spooled.as_uri()], rows
+
+
+def _looked_at(files: Sequence[File], scratch: Path) -> tuple[int, int]:
+    """Facts in these files, and patients who are in more than one; only overlapping files are read for it."""
+    import pyarrow.parquet as pq
+
+    from tocsin.sources.ordering import database, quoted
+
+    rows, spans = 0, []
+    for file in files:
+        with file.guarded(), pq.ParquetFile(file.path) as reader:
+            rows += reader.metadata.num_rows
+            spans.append(_ids_between(reader))
+    if not rows:
+        return 0, 1
+    if all(before[1] < after[0] for before, after in pairwise(sorted(spans))):
+        return rows, 0
+    names = ", ".join(quoted(file.path) for file in files)
+    with database(scratch) as con:
+        found = con.execute(
+            f"select count(*) from (select patient_id from read_parquet([{names}], filename = true) "
+            "group by 1 having count(distinct filename) > 1)"
+        ).fetchone()
+    return rows, int(found[0]) if found else 0
+
+
+def _ids_between(reader: Any) -> tuple[bytes, bytes]:
+    """The first and the last patient of a Parquet file, as far as its own statistics say."""
+    place = reader.schema_arrow.get_field_index("patient_id")
+    groups = [reader.metadata.row_group(g).column(place).statistics for g in range(reader.num_row_groups)]
+    if not groups or not all(known is not None and known.has_min_max for known in groups):
+        return b"", b"\xff"
+    return min(known.min.encode() for known in groups), max(known.max.encode() for known in groups)
 
 
 def _compiled_here() -> None:
