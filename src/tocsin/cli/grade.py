@@ -11,8 +11,10 @@ from typing import Any
 import click
 import pyarrow as pa
 
+from tocsin.cli.engines import Place, place_options, spark_answer, sql_answer
 from tocsin.cli.options import Reading, counted, moment, reading_options, say, scales_of
 from tocsin.cli.output import check_suffix, clock, is_terminal, show, to_pipe, write_file
+from tocsin.definitions.load import library
 from tocsin.plots.look import LIGHT
 
 PICTURES = (".html", ".png", ".svg")
@@ -25,7 +27,7 @@ def grading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     command = reading_options(command)
     for option in reversed(
         (
-            click.argument("files", nargs=-1, required=True, metavar="FILE..."),
+            click.argument("files", nargs=-1, metavar="FILE..."),
             click.option(
                 "--scale", "scales", multiple=True, default=("astct-2019",), show_default=True, metavar="ID",
                 help="A scale from `tocsin list scales`, or `all` (repeatable).",
@@ -51,9 +53,12 @@ def grading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Draw one patient's timeline: .html, .png or .svg.",
 )
 @click.option("--why", nargs=2, metavar="PATIENT TIME", help="Print the facts behind the grade at that time.")
+@place_options
 def grade_command(
     files: Sequence[str], scales: Sequence[str], out: Path | None, until: datetime | None,
-    as_of: datetime | None, plot: Path | None, why: tuple[str, str] | None, as_json: bool, **reading: Any,
+    as_of: datetime | None, plot: Path | None, why: tuple[str, str] | None, as_json: bool,
+    engine: str | None, connection: str | None, facts_table: str, into: str | None, replace: bool,
+    **reading: Any,
 ) -> None:
     """Grade patients over time, with reasons.
 
@@ -74,11 +79,22 @@ def grade_command(
         check_suffix(plot, PICTURES)
     if plot and why:
         raise click.UsageError("--plot draws and --why explains: one at a time")
+    place = Place(engine, connection, facts_table, into, replace)
+    place.check(files, reading, out, shown=bool(plot or why))
     at = moment(why[1]) if why else None
     if why:
         reading["patients"] = (why[0],)
+    if engine == "sql":
+        lib = library(tuple(reading["folders"]))
+        chosen = scales_of(lib, scales)
+        told = sql_answer(place, lib, chosen, "all" in scales, reading["patients"], until, as_of)
+        _answer(told, out, as_json, _show_spans)
+        return
     source = Reading(files, out=out, **reading)
     asked = scales_of(source.lib, scales)
+    if engine == "spark":
+        _answer(spark_answer(place, source, asked, until, as_of), out, as_json, _show_intervals)
+        return
 
     from tocsin.grading.batch import grade
 
@@ -92,7 +108,9 @@ def grade_command(
         _answer(iter(graded), out, as_json, _show_intervals, quiet=True)
     else:
         facts = source.batches(to_grade=True)
-        graded_stream = grade(facts, asked, lib=source.lib, until=until, as_of=as_of, notify=say)
+        graded_stream = grade(
+            facts, asked, lib=source.lib, until=until, as_of=as_of, engine=engine, notify=say
+        )
         _answer(graded_stream, out, as_json, _show_intervals)
     source.close()
 
@@ -111,6 +129,8 @@ def episodes_command(
     Example:
         tocsin episodes examples/axi-cel-course.csv
     """
+    if not files:
+        raise click.UsageError("Missing argument 'FILE...'.")
     if out:
         check_suffix(out)
     source = Reading(files, out=out, **reading)
@@ -194,6 +214,18 @@ def _show_intervals(table: pa.Table, note: str) -> None:
         say(f"flags of every row: {', '.join(sorted(everywhere))}")
     if note:
         say(note)
+
+
+def _show_spans(table: pa.Table, note: str) -> None:
+    """What SQL says: the spans without their reasons."""
+    rows = (
+        (
+            span["patient_id"], span["scale"], clock(span["start"]), _lasting(span),
+            grade_text(span["grade"], span["up_to"], span["ambiguous"]),
+        )
+        for span in table.to_pylist()
+    )
+    show(("patient", "scale", "from (UTC)", "for", "grade"), rows, note=note)
 
 
 def _lasting(span: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from tocsin.grading.intervals import empty, table
 from tocsin.grading.opcodes import INF
 from tocsin.grading.plain import MACHINE
 from tocsin.grading.program import as_lists, new_state
-from tocsin.grading.rows import KINDS, Rows, prepare
+from tocsin.grading.rows import KINDS, Measured, Rows, prepare
 from tocsin.grading.rungs import COLUMNS
 
 #: From this many rows on the compiled machine is used; below, loading it costs more than it saves.
@@ -52,22 +52,46 @@ def grade(
     names = (scales,) if isinstance(scales, str) else tuple(scales)
     if engine not in (None, "python", "numba"):
         raise TocsinError(f"no engine `{engine}`\n  fix: python or numba")
-    program = compiled(names, lib)
+    chosen = Choice(engine, notify)
+    yield from graded(_tables(facts), compiled(names, lib), lib, chosen, until=until, as_of=as_of)
+
+
+class Choice:
+    """Which machine takes a batch: the one asked for, else the compiled one once it pays."""
+
+    def __init__(self, engine: str | None, notify: Callable[[str], None] | None = None) -> None:
+        self.fast, self.free, self.seen, self.notify = engine == "numba", engine is None, 0, notify
+
+    def __call__(self, batch: pa.Table) -> bool:
+        """Whether this batch goes to the compiled machine; once one did, all later ones do."""
+        self.seen += len(batch)
+        self.fast = self.fast or (self.free and worth_compiling(self.seen))
+        if self.fast and self.notify is not None:
+            if not is_cached():
+                self.notify("compiling the machine, once for this computer (about half a minute)")
+            self.notify = None
+        return self.fast
+
+
+def graded(
+    tables: Iterable[pa.Table],
+    program: Compiled,
+    lib: Measured,
+    chosen: Callable[[pa.Table], bool],
+    *,
+    until: datetime | None = None,
+    as_of: datetime | None = None,
+) -> Iterator[pa.Table]:
+    """Tables of whole patients through a program; `chosen` says of each whether compiled code takes it."""
     horizon = min(_micros(until), _micros(as_of))
-    seen, fast = 0, False
-    for batch in _tables(facts):
+    for batch in tables:
         if not len(batch):
             continue
         if as_of is not None or _has(batch, "replaces"):
             batch = resolve(batch, as_of)
         if not len(batch):
             continue
-        seen += len(batch)
-        fast = fast or engine == "numba" or (engine is None and worth_compiling(seen))
-        if fast and notify is not None:
-            if not is_cached():
-                notify("compiling the machine, once for this computer (about half a minute)")
-            notify = None
+        fast = chosen(batch)
         rows, starts, patients = prepare(batch, program, lib)
         out = run(program, rows, starts, horizon, as_of is not None, fast)
         yield table(out, patients, program)

@@ -53,15 +53,21 @@ def cache_root() -> Path:
     return Path(root)
 
 
-def cache_folder() -> Path:
-    """The folder of this machine's compiled code, named by everything it depends on."""
+def fingerprint() -> str:
+    """The hash of what the compiled code is made from, wherever the sources lie."""
     digest = hashlib.sha256()
     for part in (*PARTS, opcodes, program):
         digest.update(Path(str(part.__file__)).read_bytes())
+    digest.update(f"{_numba_version()} {sys.version}".encode())
+    return digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """The folder of this machine's compiled code, named by everything it depends on."""
     # numba files its code by where the source lies and when it was written
     entry = Path(machine.__file__)
-    digest.update(f"{_numba_version()} {sys.version} {entry} {entry.stat().st_mtime_ns}".encode())
-    return cache_root() / f"machine-{digest.hexdigest()[:16]}"
+    place = f"{fingerprint()} {entry} {entry.stat().st_mtime_ns}"
+    return cache_root() / f"machine-{hashlib.sha256(place.encode()).hexdigest()[:16]}"
 
 
 def is_cached() -> bool:

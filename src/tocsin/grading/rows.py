@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tocsin.definitions.load import Library
-from tocsin.definitions.schema import CATEGORIES
+from tocsin.definitions.schema import CATEGORIES, Measure
 from tocsin.grading import opcodes as op
 from tocsin.grading.compile import Compiled
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+
+
+class Measured(Protocol):
+    """What knows measures by their id: a library, or the few that a program reads."""
+
+    def measure(self, name: str) -> Measure:
+        """The measure of this id."""
+        ...
 
 
 class Rows(NamedTuple):
@@ -64,7 +71,7 @@ def charted(table: pa.Table, name: str) -> bool:
     return name in table.column_names and table[name].null_count < len(table)
 
 
-def prepare(table: pa.Table, compiled: Compiled, lib: Library) -> tuple[Rows, Ints, pa.Array]:
+def prepare(table: pa.Table, compiled: Compiled, lib: Measured) -> tuple[Rows, Ints, pa.Array]:
     """The rows of whole patients, where each patient starts, and their ids in that order.
 
     Rows no scale reads are left out, but for each patient's first, which says when the record begins.
@@ -163,7 +170,7 @@ def extras(table: pa.Table, taken: Any, length: int) -> tuple[Any, list[Any]]:
 
 
 def values(
-    value: Floats, measure: Any, kind: Any, text: Any, words: list[Any], compiled: Compiled, lib: Library
+    value: Floats, measure: Any, kind: Any, text: Any, words: list[Any], compiled: Compiled, lib: Measured
 ) -> tuple[Floats, Floats, Any]:
     """Each row's interval of possible values and the code of its text."""
     text_code = np.array([*(compiled.texts.get(word, op.NO_TEXT) for word in words), op.NO_TEXT], np.int32)[

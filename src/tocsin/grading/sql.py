@@ -6,6 +6,8 @@ Reads a canonical facts table where it lies (DuckDB and PostgreSQL are executed 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -65,16 +67,34 @@ def grade(
     ------
     SqlCannotSay : the scale uses a word this translation refuses, or the engine is one nobody has tried.
     """
+    with graded(con, facts, scale, lib, until=until, as_of=as_of) as rows:
+        return _shown(con.to_pyarrow(rows), scale)
+
+
+@contextmanager
+def graded(
+    con: Any,
+    facts: Table,
+    scale: Scale,
+    lib: Library,
+    *,
+    until: datetime | None = None,
+    as_of: datetime | None = None,
+) -> Iterator[Table]:
+    """As `grade`, but the answer stays in the engine, not yet run: patient_id, s, e, grade, up_to, ambiguous.
+
+    Times are microseconds since 1970 and `FOREVER` an open end. Good inside the `with` block only.
+    """
     names = reachable(scale)
     bench = Spans(con)
     try:
         known = None if as_of is None else instant(as_of)
         chart = Chart(bench, facts, lib, read_by(scale, lib, names), known)
         findings = Findings(bench, chart, scale)
-        graded = bench.keep(_graded(bench, findings, scale))
+        states = bench.keep(_graded(bench, findings, scale))
         lapse = bench.keep(_last_change(bench, chart, findings, names))
         cut = FOREVER if until is None else instant(until)
-        return _table(con, bench, chart, graded, lapse, scale, (known, cut))
+        yield _table(bench, chart, states, lapse, scale, (known, cut))
     finally:
         bench.close()
 
@@ -197,14 +217,13 @@ def _turns(chart: Chart, findings: Findings, names: list[str]) -> Table:
 
 
 def _table(
-    con: Any,
     bench: Spans,
     chart: Chart,
     graded: Table,
     lapse: Table,
     scale: Scale,
     cuts: tuple[int | None, int],
-) -> pa.Table:
+) -> Table:
     """Join both records of a patient, end at the last change or death, merge equal neighbours."""
     rows = graded.join(chart.keys.select("k", "patient_id"), "k")
     people = chart.keys.select("patient_id", "died").distinct()
@@ -231,7 +250,7 @@ def _table(
     )
     every = ibis.union(cut, last.select(*cut.columns), distinct=False)
     every = every.mutate(e=ibis.least(every.e, until))
-    return _shown(con.to_pyarrow(_merged(every.filter(every.s < every.e))), scale)
+    return _merged(every.filter(every.s < every.e))
 
 
 def _merged(rows: Table) -> Table:

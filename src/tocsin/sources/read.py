@@ -34,6 +34,7 @@ from tocsin.facts import (
     together,
 )
 from tocsin.facts.columns import READ, REJECTS, SCHEMA, Canonical
+from tocsin.sources.sites import Met
 from tocsin.sources.table import ENDINGS, File, files, in_order, sniff
 from tocsin.sources.tally import Tally
 
@@ -48,7 +49,10 @@ ENCODED = ["patient_id", "measure", "text", "unit", "method"]
 
 @dataclass
 class Source:
-    """Something being read. `rejects, unused, rows_read, notes` are complete when the last batch is out."""
+    """Something being read. `rejects, unused, rows_read, notes` are complete when the last batch is out.
+
+    `sites` names, where several folders were given, the one that each path is from.
+    """
 
     kind: str
     lib: Library
@@ -59,6 +63,7 @@ class Source:
     rejects: list[pa.Table] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
     paths: Sequence[tuple[str, Any]] = ()
+    sites: Sequence[str] = ()
     rows: int = 0
 
     @property
@@ -160,9 +165,12 @@ class Source:
 
     def _read(self) -> Iterator[pa.Table]:
         """Every row of every path, read but not settled."""
-        for kind, file in self.paths:
+        met = Met()
+        for place, (kind, file) in enumerate(self.paths):
+            site = self.sites[place] if self.sites else None
             if kind in DOORS:
                 for (rows,) in self._door(kind, file, read_rows):
+                    met.add(site, rows)
                     yield rows
                 continue
             before = self.rows
@@ -170,11 +178,13 @@ class Source:
                 self.rows = before + file.rows_read
                 rows, refused = read_rows(batch, lib=self.lib, source=file.name, units=self.units)
                 self._refuse(refused)
+                met.add(site, rows)
                 yield rows
             self.rows = before + file.rows_read
             self.rejects += file.rejects
             if file.ignored:
                 self.notes.append(f"{file.name}: columns not used: {', '.join(sorted(file.ignored))}")
+        self.tally.notes += met.notes()
 
     def _door(self, kind: str, path: Path, read: Callable[..., Any]) -> Iterator[list[Any]]:
         """What `read` (`read_rows` or `read_lot`) makes of each batch, but for the rejects."""
@@ -299,9 +309,12 @@ def open_source(
     lib = lib or library()
     check_units(units or {}, lib)
     many = [path] if isinstance(path, str | os.PathLike) else list(path)
-    paths = [found for each in many for found in _recognised(each, work)]
+    found = [(os.fspath(each), one) for each in many for one in _recognised(each, work)]
+    paths = [one for _, one in found]
     kinds = list(dict.fromkeys(kind for kind, _ in paths))
-    return Source("+".join(kinds), lib, timezone, units or {}, codes, work, paths=paths)
+    # files beside each other are parts of one record; folders may be hospitals that number alone
+    sites = [name for name, _ in found] if sum(Path(each).is_dir() for each in many) > 1 else []
+    return Source("+".join(kinds), lib, timezone, units or {}, codes, work, paths=paths, sites=sites)
 
 
 def read(
