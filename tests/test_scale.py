@@ -1,7 +1,7 @@
 """From one machine to a cluster: one data set graded in every way, and folders as they come.
 
-Five ways: the machine in plain Python and compiled, SQL in DuckDB and in PostgreSQL, and the machine in Spark's
-workers. Equal means every interval of every scale the way supports. Spark and SQL start once for the module.
+Five ways: the machine in plain Python and compiled, SQL in DuckDB and in PostgreSQL, and the machine in
+Spark's workers. Equal means every interval of every scale the way supports. Spark and SQL start once.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ def databases(
         urls = {"duckdb": f"duckdb:///{duck}", "postgres": url}
         running = [
             subprocess.Popen(
-                [TOCSIN, "grade", "--engine", "sql", "--connection", each, "--scale", "all", "--into", "grades"],
+                [TOCSIN, "grade", "--engine", "sql", "--connection", each, "--scale", "all",
+                 "--into", "grades"],
                 stderr=subprocess.PIPE, text=True, env=dict(os.environ, PGTZ="America/St_Johns"),
             )
             for each in urls.values()
@@ -528,5 +529,6 @@ def test_what_spark_needs_and_is_not_there_is_said_with_the_command(missing, tmp
         env={**os.environ, "PATH": str(tmp_path), "JAVA_HOME": ""},
     )  # fmt: skip
     assert done.returncode == 1
-    assert {"pyspark": "pip install 'tocsin[spark]'", "java": "openjdk-17-jre-headless"}[missing] in done.stderr
+    fix = {"pyspark": "pip install 'tocsin[spark]'", "java": "openjdk-17-jre-headless"}
+    assert fix[missing] in done.stderr
     assert "Traceback" not in done.stderr
