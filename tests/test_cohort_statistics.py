@@ -269,3 +269,11 @@ def test_a_median_nobody_reached_is_not_a_number():
     found = survival_median(np.array([1.0, 5, 5]), np.array([True, False, False]))
     assert math.isnan(found.median)
     assert (found.n, found.events, found.least) == (3, 1, 1.0)
+
+
+@pytest.mark.parametrize("hours", [[52.0], [52.0, 70.0]])
+def test_one_or_two_say_nothing_of_how_far_a_median_may_be_off(hours):
+    """When the last of them has it the curve is 0 without an interval; that is no end of the median's."""
+    found = survival_median(np.array(hours), np.ones(len(hours), bool))
+    assert found.median == 52.0
+    assert math.isnan(found.high)

@@ -148,8 +148,19 @@ def cohort_command(
         _piped(made.tables)
     else:
         for table in made.shown:
-            show(table.headings, table.rows, title=table.title, note=table.note)
+            _shown(table)
     source.close()
+
+
+def _shown(table: Any) -> None:
+    """A table on the terminal; a group or a drug may be called anything, and none of it is markup."""
+    from rich.markup import escape
+
+    rows = [
+        ("  " * level + escape(row[0]), *map(escape, row[1:]))
+        for row, level in zip(table.rows, table.levels, strict=True)
+    ]
+    show([*map(escape, table.headings)], rows, title=escape(table.title), note=escape(table.note))
 
 
 def _named(name: str) -> str:

@@ -165,7 +165,11 @@ def survival_median(hours: Floats, happened: npt.NDArray[np.bool_], *, level: fl
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         q1, median, q3 = (fitted.percentile(share) - 1.0 for share in (0.75, 0.5, 0.25))
-        ends = np.sort(qth_survival_times(0.5, fitted.confidence_interval_).to_numpy().ravel()) - 1.0
+        # where nobody is left the library's interval is 0 to 0, which would end the median's interval there
+        bounds = fitted.confidence_interval_.copy()
+        bounds.loc[fitted.survival_function_.to_numpy()[:, 0] <= 0] = np.nan
+        bounds = bounds.ffill()
+        ends = np.sort(qth_survival_times(0.5, bounds).to_numpy().ravel()) - 1.0
     seen = hours[events > 0]
     least, most = (float(seen.min()), float(seen.max())) if count else (float("nan"),) * 2
     found = [float(each) if np.isfinite(each) else float("nan") for each in (median, *ends, q1, q3)]
