@@ -26,6 +26,7 @@ PLAIN = (
     "trials",
     "wards",
     "alerts",
+    "exports",
 )
 HEAD = ("id", "title", "status", "source", "locator", "reading", "use")
 
