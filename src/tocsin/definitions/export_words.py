@@ -122,7 +122,7 @@ WHOLE: Mapping[str, Word] = {
         "yes: grade 1 or above is proven; no: grade 0 throughout, measured, and left open by nothing but hours "
         "without measurement; empty: not known"
     ),
-    "peak": _whole("highest grade proven"),
+    "peak": _whole("highest grade proven; 0 only where `any` is no, empty where nothing is known"),
     "up-to": _whole("highest grade not ruled out"),
     "ambiguous": _choice("whether the scale can be read in two ways at the highest grade"),
     **{f"first-{k}": _instant(f"first instant at grade {k} or above") for k in range(1, 6)},

@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from tocsin.cohort.records import Cohort
+from tocsin.definitions.describe_shelf import listed
 from tocsin.definitions.load import Library
 from tocsin.definitions.schema import TocsinError
 
@@ -50,11 +51,10 @@ def laid_out(
         for name in ("people", "episodes", "courses", "given", "stages", "spans", "charted"):
             con.register(f"raw_{name}", _whole(getattr(cohort, name)))
         con.register("subjects", subjects)
-        con.register("title", _titles(cohort, lib))
+        con.register("title", _titles(lib))
         con.register("scale_", _scales(cohort, lib))
         con.register("code_", pa.table({"event": [*codes], "term-code": [*codes.values()]}, schema=pa.schema(
             [("event", pa.string()), ("term-code", pa.string())])))  # fmt: skip
-        con.execute("create macro titled(x) as (select any_value(title) from title where id = x)")
         con.execute("create temp table option_ as select ?::varchar study", [study])
         con.execute(_WHO)
         con.execute(_ILL)
@@ -75,11 +75,10 @@ def _whole(table: pa.Table) -> pa.Table:
     return pa.table(columns, names=table.column_names)
 
 
-def _titles(cohort: Cohort, lib: Library) -> pa.Table:
+def _titles(lib: Library) -> pa.Table:
     """What measures and complications are called."""
     found = {name: lib.measures[name].title for name in lib.measures}
-    found |= {name: lib.scale(name).title for name in cohort.stages["complication"].unique().to_pylist()
-              if name in lib.files("complications")}  # fmt: skip
+    found |= {name: title for name, title, _ in listed("complications", lib)}
     return pa.table({"id": [*found], "title": [*found.values()]}, schema=pa.schema(
         [("id", pa.string()), ("title", pa.string())]))  # fmt: skip
 
@@ -96,7 +95,7 @@ def _scales(cohort: Cohort, lib: Library) -> pa.Table:
     ]))  # fmt: skip
 
 
-def listed(words: Sequence[str]) -> str:
+def quoted(words: Sequence[str]) -> str:
     """Words as the inside of a SQL list."""
     return ", ".join("'" + word.replace("'", "''") + "'" for word in words) or "null"
 
@@ -138,7 +137,7 @@ _ILL = """
         case when closed is not null then null when outcome = 'not-observed' then 'unknown'
             else 'ongoing' end "still-open",
         case when closed is null then coalesce("end", ended) end "last-known",
-        peak "episode-peak", peak_up_to "episode-up-to", time_to_peak_hours "to-peak",
+        said.peak "episode-peak", peak_up_to "episode-up-to", time_to_peak_hours "to-peak",
         (closed - "start") / 3600000000.0 "length", hours_from_dose "from-dose", dose_number "dose-number",
         coalesce(title.title, trigger) trigger, array_to_string(doses, '; ') "doses-listed",
         array_to_string(treatments, '; ') treatments, array_to_string(flags, '; ') "episode-flags",
@@ -146,7 +145,7 @@ _ILL = """
         case when recurrence then 'yes' else 'no' end recurrence,
         charts.charted "charted-peak", ctcae.peak "ctcae-peak", "term-code",
         case when episode = min(episode) over mine then 'yes' end "first-of-patient",
-        case when episode = arg_min(episode, (-peak, episode)) over mine then 'yes' end "highest-of-patient",
+        case when episode = arg_min(episode, (-said.peak, episode)) over mine then 'yes' end "highest-of-patient",
         case when "first-dose" is not null and "start" >= "first-dose" then 'yes' end "on-therapy",
         upper(event) || '-' || episode "link", outcome = 'not-observed' or outcome = 'resolved' half_open
     from said left join charts using (patient_id, scale, episode) left join ctcae using
@@ -159,7 +158,7 @@ _REST = """
         case when max_grade >= 1 then 'yes'
             when hours > 0 and hours_unmeasured < hours and hours_open <= hours_unmeasured + 1e-9
             then 'no' end "any",
-        max_grade peak, max_up_to "up-to", case when ambiguous then 'yes' else 'no' end ambiguous,
+        case when max_grade > 0 or "any" = 'no' then max_grade end peak, max_up_to "up-to", case when ambiguous then 'yes' else 'no' end ambiguous,
         first_1 "first-1", first_2 "first-2", first_3 "first-3", first_4 "first-4", first_5 "first-5",
         hours, hours_open "hours-open", hours_unmeasured "hours-unmeasured",
         array_to_string(flags, '; ') flags,
@@ -180,6 +179,6 @@ _REST = """
         grade, up_to "grade-up-to", case when unmeasured then 'yes' else 'no' end unmeasured
     from raw_spans join scale_ s using (scale) left join raw_courses c using (patient_id, scale);
     create temp table stage as
-    select patient_id, complication, titled(complication) title, stage, up_to, "first", definition
-    from raw_stages;
+    select patient_id, complication, title.title, stage, up_to, "first", definition
+    from raw_stages left join title on title.id = complication;
 """

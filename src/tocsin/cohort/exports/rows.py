@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tocsin.cohort.exports.laid_out import listed
+from tocsin.cohort.exports.laid_out import quoted
 from tocsin.cohort.records import Cohort
 from tocsin.definitions.export import Export, Field, Parameter, Table
 from tocsin.definitions.export_words import EPISODE
@@ -82,9 +82,9 @@ def _given(fields: Iterable[Field], lib: Library) -> str:
 
 def _answer(key: str, field: Field, lib: Library) -> str:
     measures = [name for each in field.given for name in lib.classes.get(each, (each,))]
-    parts = [f"d.measure in ({listed(measures)})"] if measures else []
+    parts = [f"d.measure in ({quoted(measures)})"] if measures else []
     if field.devices:
-        parts.append(f"(d.measure = 'oxygen-device' and d.text in ({listed(field.devices)}))")
+        parts.append(f"(d.measure = 'oxygen-device' and d.text in ({quoted(field.devices)}))")
     which = f"filter (where {' or '.join(parts)})"
     answer = {
         # a source that holds no treatment of anybody says nothing about treatment
@@ -103,10 +103,10 @@ def patients(scale: str, fields: Iterable[Field], lib: Library) -> str:
     words = ", ".join(f'first_."{name}"' for name in OF_EPISODE)
     keys = "".join(f', given_."{key}"' for key in asked_of(fields))
     return f"""
-        select who.*, course.* exclude (patient_id), {words}{keys}, {listed([scale])} asked
-        from who left join course on course.patient_id = who.patient_id and course.scale = {listed([scale])}
+        select who.*, course.* exclude (patient_id), {words}{keys}, {quoted([scale])} asked
+        from who left join course on course.patient_id = who.patient_id and course.scale = {quoted([scale])}
             left join (from ill where "first-of-patient" = 'yes') first_
-                on first_.patient_id = who.patient_id and first_.scale = {listed([scale])}
+                on first_.patient_id = who.patient_id and first_.scale = {quoted([scale])}
             left join ({_given(fields, lib)}) given_ on given_.patient_id = who.patient_id
                 and given_.scale = first_.scale and given_.episode = first_.episode
     """
@@ -119,22 +119,22 @@ def numbered_episodes(scales: Sequence[str], fields: Iterable[Field], lib: Libra
             row_number() over (partition by subject order by onset, place, ill.episode) seq
         from ill join who using (patient_id) join ({_given(fields, lib)}) given_
             using (patient_id, scale, episode)
-        where ill.scale in ({listed(scales)})
+        where ill.scale in ({quoted(scales)})
     """
 
 
 def treatments(table: Table) -> str:
     """One row a dose or run, tied to the episode it was given in."""
     return f"""
-        select who.*, treatment, measure "treatment-id", kind, t "given-at", stop "given-until",
-            "value" amount, unit "amount-unit", text device, "rows" "charted-rows", link.link,
-            row_number() over (partition by subject order by t, measure, dose.text) seq
+        select who.*, treatment, dose.measure "treatment-id", kind, dose.t "given-at", stop "given-until",
+            "value" amount, unit "amount-unit", dose.text device, "rows" "charted-rows", tie.link,
+            row_number() over (partition by subject order by dose.t, dose.measure, dose.text) seq
         from dose join who using (patient_id) left join (
             select patient_id, measure, t, text, arg_min(link, (place, episode)) link
-            from during where event = '{table.link or "crs"}' group by all
-        ) link on link.patient_id = dose.patient_id and link.measure = dose.measure and link.t = dose.t
-            and link.text is not distinct from dose.text
-        where kind in ({listed(table.kinds)}) order by subject, seq
+            from during where event = {quoted([table.link or "crs"])} group by all
+        ) tie on tie.patient_id = dose.patient_id and tie.measure = dose.measure and tie.t = dose.t
+            and tie.text is not distinct from dose.text
+        where kind in ({quoted(table.kinds)}) order by subject, seq
     """
 
 
@@ -144,7 +144,7 @@ def events(scales: Sequence[str]) -> str:
         with thing as (
             select patient_id, "scale-title" term, 'episode' category, scale, onset, "closed-at",
                 "episode-peak" grade, "episode-up-to" "grade-up-to", definition, 0 place, episode
-            from ill where scale in ({listed(scales)})
+            from ill where scale in ({quoted(scales)})
             union all
             select patient_id, coalesce(title, complication), 'complication', complication, "first", null,
                 stage, up_to, definition, 1, 1 from stage
@@ -160,9 +160,9 @@ def spans(scales: Sequence[str]) -> str:
     return f"""
         select who.*, span.* exclude (patient_id), row_number() over
             (partition by subject order by scale, "span-start") seq,
-            len(list_filter(dosed, at -> at <= "span-start")) "dose-number"
+            (select count(*) from (select unnest(dosed) given_at) where given_at <= "span-start") "dose-number"
         from span join who using (patient_id)
-        where scale in ({listed(scales)}) order by subject, seq
+        where scale in ({quoted(scales)}) order by subject, seq
     """
 
 
@@ -183,10 +183,10 @@ def _time(each: Parameter, scale: str, export: Export, lib: Library) -> str:
         measures = [name for one in each.given for name in lib.classes.get(one, (one,))]
         # the first dose from hour 0 on, inside an episode or not
         event = f"""(select min(t) from dose where dose.patient_id = base.patient_id and t >= zero
-            and measure in ({listed(measures)}))"""
+            and measure in ({quoted(measures)}))"""
     origin = "zero" if each.starts == "zero" else "onset"
     words = export.codelists["time-ends"]
-    says = " ".join(f"when {listed([key])} then {listed([said])}" for key, said in words.items())
+    says = " ".join(f"when {quoted([key])} then {quoted([said])}" for key, said in words.items())
     # nobody may be followed to the end of a record through a gap that closed the episode unobserved
     limit = '"follow-up-end"'
     if each.event == "resolved-at":
@@ -202,11 +202,11 @@ def _time(each: Parameter, scale: str, export: Export, lib: Library) -> str:
                 when death is not null then 'death' else 'record-end' end "ended-by"
             from seen
         )
-        select * exclude (happened, "limit"), {listed([each.name])} "parameter",
-            {listed([each.label])} "parameter-label",
+        select * exclude (happened, "limit"), {quoted([each.name])} "parameter",
+            {quoted([each.label])} "parameter-label",
             case when "ended-by" = 'event' then happened else "limit" end "at",
             case "ended-by" when 'event' then 0 when 'death' then 2 else 1 end censored,
-            case "ended-by" when 'event' then {listed([each.says])} {says} end "what-ended",
+            case "ended-by" when 'event' then {quoted([each.says])} {says} end "what-ended",
             (case when "ended-by" = 'event' then happened else "limit" end - origin) / 3600000000.0 "time"
         from ended
     """
@@ -220,8 +220,8 @@ def _question(each: Parameter) -> Field:
 def qualifiers(table: Table, export: Export, scales: Sequence[str], lib: Library) -> str:
     """One row a qualifier that has a value, of each episode of the table that is qualified."""
     parts = [
-        f"""select subject, study, seq::varchar "key", {place} place, {listed([each.name])} qualifier,
-            {listed([each.label])} "qualifier-label", {_said(each, export.codelists)} "qualifier-value"
+        f"""select subject, study, seq::varchar "key", {place} place, {quoted([each.name])} qualifier,
+            {quoted([each.label])} "qualifier-label", {_said(each, export.codelists)} "qualifier-value"
             from numbered"""
         for place, each in enumerate(table.qualifiers)
     ]
@@ -236,5 +236,5 @@ def _said(each: Field, codelists: Mapping[str, Mapping[str, str]]) -> str:
     column = f'"{each.key}"::varchar'
     if each.codelist is None:
         return column
-    cases = (f"when {listed([key])} then {listed([said])}" for key, said in codelists[each.codelist].items())
+    cases = (f"when {quoted([key])} then {quoted([said])}" for key, said in codelists[each.codelist].items())
     return f"case {column} {' '.join(cases)} end"
