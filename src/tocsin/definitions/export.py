@@ -130,7 +130,9 @@ def export(name: str, lib: Library) -> Export:
     """
     files = lib.files("exports")
     if name not in files:
-        raise DefinitionError(f"no export `{name}`{near(name, files)}\n  fix: one of {', '.join(sorted(files))}")
+        raise DefinitionError(
+            f"no export `{name}`{near(name, files)}\n  fix: one of {', '.join(sorted(files))}"
+        )
     return _export(files[name], lib)
 
 
@@ -191,7 +193,7 @@ def _table(
         if bool(found) != (rows == wants):
             raise reader.fail(key, f"and `rows` are at odds: rows is `{rows}`", f'{key} goes with "{wants}"')
     _unique([each.name for each in fields], reader, "field")
-    _unique([each.name for each in (*qualifiers, *parameters)], reader, "qualifier")
+    _unique([*(each.name for each in qualifiers), *(each.name for each in parameters)], reader, "qualifier")
     return Table(
         name=reader.text("name"),
         title=reader.text("title"),
@@ -279,7 +281,7 @@ def _parameter(item: Mapping[str, Any], table: Reader, head: Reader, lib: Librar
     reader = Reader(item, f"{table.where}, parameter `{item.get('name', '?')}`", PARAMETER_WORDS)
     event, given = reader.choice("event", EVENTS), measures_or_classes(reader, "given", lib)
     if bool(given) != (event == "given-first"):
-        raise reader.fail("given", f"and `event = {event!r}` do not go together", "given goes with given-first")
+        raise reader.fail("given", f"and `event = {event!r}` do not go together", "drop one of them")
     scale = _scales(reader, lib)
     if len(scale) != 1 or scale == ("every",):
         raise reader.fail("scale", f"is {', '.join(scale)}", "one scale a parameter")

@@ -119,8 +119,8 @@ NUMBERED: Mapping[str, Word] = {
 }
 WHOLE: Mapping[str, Word] = {
     "any": _choice(
-        "yes: grade 1 or above is proven; no: grade 0 throughout, measured, and left open by nothing but hours "
-        "without measurement; empty: not known"
+        "yes: grade 1 or above is proven; no: grade 0 throughout, measured, and left open by nothing but "
+        "hours without measurement; empty: not known"
     ),
     "peak": _whole("highest grade proven; 0 only where `any` is no, empty where nothing is known"),
     "up-to": _whole("highest grade not ruled out"),
@@ -148,7 +148,7 @@ TREATED: Mapping[str, Word] = {
 HAPPENED: Mapping[str, Word] = {
     "seq": NUMBERED["seq"],
     "term": _text("title of the scale or complication"),
-    "category": _choice("what it is", ("episode", "complication")),
+    "category": _choice("an episode, or a complication with a proven stage", ("episode", "complication")),
     "scale": _text("id of the scale or complication"),
     "onset": _instant("first instant at grade or stage 1 or above; empty where none is proven"),
     "closed-at": EPISODE["closed-at"],

@@ -1,4 +1,4 @@
-"""Words into columns: instants as dates, ISO 8601 or study days, hours as days, our words as the receiver's."""
+"""Words into columns: instants as dates, ISO 8601 or study days, our words as those of the receiver."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.definitions.export import Export, Field
-from tocsin.definitions.export_words import ROWS
+from tocsin.definitions.export_words import ROWS, Word
 
 INSTANT = pa.timestamp("us", tz="UTC")
 ARROW = {
     "text": pa.string(), "integer": pa.int64(), "number": pa.float64(), "date": pa.date32(),
     "datetime": INSTANT, "day": pa.int64(), "duration": pa.string(),
 }  # fmt: skip
+Codelists = Mapping[str, Mapping[str, str]]
 #: Hours in a unit that a field may be written in.
 HOURS_IN = {"h": 1.0, "d": 24.0}
 
@@ -29,7 +30,7 @@ def written(rows: pa.Table, fields: tuple[Field, ...], kind: str, export: Export
 
 
 def _column(
-    rows: pa.Table, field: Field, words: Mapping[str, Any], codelists: Mapping[str, Mapping[str, str]], zone: str
+    rows: pa.Table, field: Field, words: Mapping[str, Word], codelists: Codelists, zone: str
 ) -> Any:
     arrow = ARROW[field.type]
     if field.word is None:

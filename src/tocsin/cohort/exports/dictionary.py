@@ -1,4 +1,4 @@
-"""The data dictionary of an export: every variable of every table, what it is made of and how sure that is."""
+"""The data dictionary of an export: every variable of every table, what it is made of, how sure that is."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def _row(table: Table, field: Field, found: Export, name: str = "") -> dict[str,
         origin = "Assigned" if field.value else "Not available"
     return {
         "table": name or table.name, "variable": field.name, "label": field.label, "type": field.type,
-        "unit": field.unit, "codelist": "; ".join(f"{key} = {said or '(empty)'}" for key, said in codes.items()),
+        "unit": field.unit,
+        "codelist": "; ".join(f"{key} = {said or '(empty)'}" for key, said in codes.items()),
         "origin": origin, "derivation": ". ".join(filter(None, (says, field.reading))),
         "word": field.word or "", "source": ", ".join(field.source), "locator": field.locator,
         "status": STATUS[field.status],

@@ -1,4 +1,4 @@
-"""Files of an export: CSV and Parquet side by side, batch by batch; a folder that appears whole or not at all."""
+"""Files of an export: CSV and Parquet side by side, in batches; a folder that appears whole or not at all."""
 
 from __future__ import annotations
 

@@ -113,7 +113,8 @@ _WHO = """
 _ILL = """
     create temp table ill as
     with told as (
-        select e.*, s."scale-title", s.event, s.place, s.ctcae, w.subject, "follow-up-end" ended, "first-dose",
+        select e.*, s."scale-title", s.event, s.place, s.ctcae, w.subject, "follow-up-end" ended,
+            "first-dose",
             case when outcome = 'death' and cause_of_death = s.fatal then 'fatal' else outcome end how
         from raw_episodes e join scale_ s using (scale) join who w using (patient_id)
     ), said as (
@@ -145,7 +146,8 @@ _ILL = """
         case when recurrence then 'yes' else 'no' end recurrence,
         charts.charted "charted-peak", ctcae.peak "ctcae-peak", "term-code",
         case when episode = min(episode) over mine then 'yes' end "first-of-patient",
-        case when episode = arg_min(episode, (-said.peak, episode)) over mine then 'yes' end "highest-of-patient",
+        case when episode = arg_min(episode, (-said.peak, episode)) over mine
+            then 'yes' end "highest-of-patient",
         case when "first-dose" is not null and "start" >= "first-dose" then 'yes' end "on-therapy",
         upper(event) || '-' || episode "link", outcome = 'not-observed' or outcome = 'resolved' half_open
     from said left join charts using (patient_id, scale, episode) left join ctcae using
@@ -158,15 +160,16 @@ _REST = """
         case when max_grade >= 1 then 'yes'
             when hours > 0 and hours_unmeasured < hours and hours_open <= hours_unmeasured + 1e-9
             then 'no' end "any",
-        case when max_grade > 0 or "any" = 'no' then max_grade end peak, max_up_to "up-to", case when ambiguous then 'yes' else 'no' end ambiguous,
+        case when max_grade > 0 or "any" = 'no' then max_grade end peak, max_up_to "up-to",
+        case when ambiguous then 'yes' else 'no' end ambiguous,
         first_1 "first-1", first_2 "first-2", first_3 "first-3", first_4 "first-4", first_5 "first-5",
         hours, hours_open "hours-open", hours_unmeasured "hours-unmeasured",
         array_to_string(flags, '; ') flags,
         (select count(*) from ill where ill.patient_id = c.patient_id and ill.scale = c.scale) episodes
     from raw_courses c join scale_ s using (scale);
     create temp table dose as
-    select g.patient_id, measure, coalesce(title.title, measure) treatment, kind, "time" t, "end" stop, "value",
-        unit, text, "rows" from raw_given g left join title on title.id = measure;
+    select g.patient_id, measure, coalesce(title.title, measure) treatment, kind, "time" t, "end" stop,
+        "value", unit, text, "rows" from raw_given g left join title on title.id = measure;
     create temp table known as select count(*) > 0 treated from dose where kind <> 'therapy';
     create temp table during as
     select ill.patient_id, ill.scale, ill.episode, ill.link, ill.place, ill.event, onset,

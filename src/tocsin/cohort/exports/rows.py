@@ -1,4 +1,4 @@
-"""What a row of an export can be, as SQL over a cohort that `laid_out` laid out; columns are named by words."""
+"""What a row of an export can be, as SQL over a cohort that `laid_out` laid out; columns are words."""
 
 from __future__ import annotations
 
@@ -42,9 +42,7 @@ def require(table: Table, export: Export, cohort: Cohort, lib: Library) -> tuple
     return found
 
 
-def rows_of(
-    table: Table, export: Export, cohort: Cohort, lib: Library, scales: Sequence[str]
-) -> str:  # fmt: skip
+def rows_of(table: Table, export: Export, cohort: Cohort, lib: Library, scales: Sequence[str]) -> str:
     """The query for a table's rows, in the order they are written."""
     if table.rows == "patients":
         body = f"{patients(scales[0], table.fields, lib)} order by subject"
@@ -139,7 +137,7 @@ def treatments(table: Table) -> str:
 
 
 def events(scales: Sequence[str]) -> str:
-    """One row an episode of every scale, and one a complication."""
+    """One row an episode of every scale, and one a complication that is proven: a suspicion is no event."""
     return f"""
         with thing as (
             select patient_id, "scale-title" term, 'episode' category, scale, onset, "closed-at",
@@ -147,7 +145,7 @@ def events(scales: Sequence[str]) -> str:
             from ill where scale in ({quoted(scales)})
             union all
             select patient_id, coalesce(title, complication), 'complication', complication, "first", null,
-                stage, up_to, definition, 1, 1 from stage
+                stage, up_to, definition, 1, 1 from stage where stage > 0
         )
         select who.*, thing.* exclude (patient_id, place, episode), row_number() over
             (partition by subject order by onset nulls last, thing.place, scale, episode) seq
@@ -160,7 +158,8 @@ def spans(scales: Sequence[str]) -> str:
     return f"""
         select who.*, span.* exclude (patient_id), row_number() over
             (partition by subject order by scale, "span-start") seq,
-            (select count(*) from (select unnest(dosed) given_at) where given_at <= "span-start") "dose-number"
+            (select count(*) from (select unnest(dosed) given_at) where given_at <= "span-start")
+                "dose-number"
         from span join who using (patient_id)
         where scale in ({quoted(scales)}) order by subject, seq
     """
