@@ -27,6 +27,8 @@ SERIOUS = "http://terminology.hl7.org/CodeSystem/adverse-event-seriousness"
 #: The space that names of resources are made in.
 SPACE = uuid5(UUID(int=0), "urn:tocsin:export")
 PATIENTS = 5_000
+#: Asked once: finding out takes longer than writing a patient.
+VERSION = version("tocsin")
 
 _QUERY = """
     with e as (
@@ -98,9 +100,9 @@ def _patient(row: Mapping[str, Any]) -> Json:
 
 def _device() -> Json:
     return {
-        "resourceType": "Device", "id": _name("Tocsin", version("tocsin")), "status": "active",
+        "resourceType": "Device", "id": _name("Tocsin", VERSION), "status": "active",
         "deviceName": [{"name": "Tocsin", "type": "model-name"}],
-        "version": [{"value": version("tocsin")}],
+        "version": [{"value": VERSION}],
     }  # fmt: skip
 
 
@@ -127,7 +129,7 @@ def _grade(each: Mapping[str, Any], subject: str, who: str) -> Json:
         "subject": {"reference": who},
         "effectivePeriod": _period(each),
         "valueInteger": each["peak"],
-        "device": {"reference": f"urn:uuid:{_name('Tocsin', version('tocsin'))}"},
+        "device": {"reference": f"urn:uuid:{_name('Tocsin', VERSION)}"},
         "component": parts,
     }  # fmt: skip
 
