@@ -68,8 +68,7 @@ ROWS = """
 """
 #: For what is still to come (complications, scores, guidance); each leaves this list when it is cited.
 LATER = {
-    "cibmtr4100", "lee2014-chinese", "nccn-cart6", "norepinephrine-form", "organ-ctcae403", "pennisi2020",
-    "sitc2020",
+    "lee2014-chinese", "nccn-cart6", "norepinephrine-form", "organ-ctcae403", "pennisi2020", "sitc2020",
 }
 
 

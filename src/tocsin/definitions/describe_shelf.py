@@ -27,6 +27,7 @@ PLAIN = (
     "wards",
     "alerts",
     "reports",
+    "exports",
 )
 HEAD = ("id", "title", "status", "source", "locator", "reading", "use")
 
