@@ -8,8 +8,8 @@ making them is not counted. `local` is one process that grades chunk after chunk
 ANSWER` does, start-up included; a chunk and its answer are deleted before the next is made, so a million
 patients need the disk of ten thousand. It is stopped past --memory. `spark` needs all chunks at once: a
 session on two cores; CPU is that of the whole tree of processes with the Java machine, whose start is in a
-column of its own. The checksum is over every column of every interval, whatever their order. Repeated patients
-compress far better than different ones: the bytes read are a lower bound.
+column of its own. The checksum is over every column of every interval, whatever their order. Repeated
+patients compress far better than different ones: the bytes read are a lower bound.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From one machine to a cluster: one data set graded in every way, and folders as they come.
 
-Five ways: the machine in plain Python and compiled, SQL in DuckDB and in PostgreSQL, and the machine in Spark's
-workers. Equal means every interval of every scale the way supports. Spark and SQL start once for the module.
+Five ways: the machine in plain Python and compiled, SQL in DuckDB and in PostgreSQL, and the machine in the
+workers of Spark. Equal means every interval of every scale the way supports. Spark and SQL start once for the module.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def databases(
         urls = {"duckdb": f"duckdb:///{duck}", "postgres": url}
         running = [
             subprocess.Popen(
-                [TOCSIN, "grade", "--engine", "sql", "--connection", each, "--scale", "all", "--into", "grades"],
+                [TOCSIN, *sql(each, "--scale", "all", "--into", "grades")],
                 stderr=subprocess.PIPE, text=True, env=dict(os.environ, PGTZ="America/St_Johns"),
             )
             for each in urls.values()
@@ -496,7 +496,7 @@ def test_a_frame_that_is_not_facts_is_refused(session):
     naive = session.sql("select 'p' patient_id, 'temperature' measure, timestamp_ntz'2026-01-01 00:00' time")
     with pytest.raises(TocsinError, match="no time zone"):
         spark.grade(naive)
-    lost = session.sql("select 'p' patient_id, string(null) measure, timestamp'2026-01-01 00:00Z' time")
+    lost = session.sql("select 'p' patient_id, string(null) measure, timestamp'2026-01-01 00:00:00Z' time")
     with pytest.raises(TocsinError, match="no patient_id, time or measure"):
         spark.grade(lost)
 
@@ -528,5 +528,34 @@ def test_what_spark_needs_and_is_not_there_is_said_with_the_command(missing, tmp
         env={**os.environ, "PATH": str(tmp_path), "JAVA_HOME": ""},
     )  # fmt: skip
     assert done.returncode == 1
-    assert {"pyspark": "pip install 'tocsin[spark]'", "java": "openjdk-17-jre-headless"}[missing] in done.stderr
+    fix = {"pyspark": "pip install 'tocsin[spark]'", "java": "openjdk-17-jre-headless"}
+    assert fix[missing] in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# --- the page -------------------------------------------------------------------------------------------
+
+
+def page(start: str) -> list[str]:
+    """The words of the command on docs/scale.md that begins so."""
+    import shlex
+
+    text = (ROOT / "docs" / "scale.md").read_text("utf-8")
+    (line,) = [line for line in text.splitlines() if line.startswith(start)]
+    return shlex.split(line)[1:]
+
+
+def test_the_command_shown_for_spark_runs(session, call, tmp_path, examples):
+    put(tocsin.read(examples / "axi-cel-course.csv"), tmp_path / "facts" / "a.parquet")
+    words = page("tocsin grade facts/ --engine spark")
+    assert call(*words)[0] == 0
+    assert pq.read_table(tmp_path / words[-1]).num_rows
+
+
+def test_the_command_shown_for_postgresql_runs(databases, call):
+    """But for the address: ours is another."""
+    words = page("tocsin grade --engine sql --connection postgresql://")
+    words = [databases["postgres"] if word.startswith("postgresql://") else word for word in words]
+    words[-1] = "shown"
+    code, _, said = call(*words)
+    assert code == 0, said
