@@ -101,6 +101,11 @@ def opened(connection: str, write: bool = False) -> Iterator[Any]:
         )
     try:
         yield con
+    except RuntimeError as error:
+        # what DuckDB makes of Ctrl-C
+        if "interrupted" in str(error).lower():
+            raise KeyboardInterrupt from error
+        raise
     finally:
         with suppress(Exception):
             con.disconnect()
