@@ -415,3 +415,41 @@ def test_groups_that_cannot_be_meant_are_refused(facts, tmp_path, text, said):
     done = run("cohort", facts, "--groups", arms)
     assert done.returncode == 1
     assert said in done.stderr
+
+
+# --- exports beside the page ----------------------------------------------------------------------------
+
+
+def test_every_export_is_written_beside_the_page_under_pseudonyms(facts, tmp_path):
+    key = tmp_path / "key"
+    key.write_bytes(b"0123456789abcdef0123456789abcdef")
+    out = tmp_path / "report.html"
+    asked = [word for name in ("cibmtr-4100", "ebmt", "sdtm", "adam", "fhir") for word in ("--export", name)]
+    scales = ("--scale", SCALE, "--scale", "icans-astct-2019")
+    words = ("--no-complications", "--no-patients", "--study", "T1", "--subject-key", key, "--out", out)
+    done = run("cohort", facts, *scales, *asked, *words)
+    assert done.returncode == 0, done.stderr
+    for name in ("cibmtr-4100", "ebmt", "sdtm", "adam", "fhir"):
+        folder = tmp_path / f"report-{name}"
+        assert (folder / "dictionary.csv").exists()
+        assert not any(b"sim-11-" in path.read_bytes() for path in folder.iterdir()), name
+    with (tmp_path / "report-ebmt" / "crs.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 40
+    shares = pq.read_table(tmp_path / "report-tables" / "proportions.parquet").to_pylist()
+    (told,) = [row for row in shares if row["what"] == "crs-any" and row["scale"] == SCALE]
+    assert sum(row["OCCURRED"] == "Yes" for row in rows) == told["n"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--export", "ebmd", "--out", "x.html"), "no export `ebmd`"),
+        (("--export", "ebmt"), "--export writes beside a page"),
+        (("--study", "T1"), "are for exports"),
+    ],
+)
+def test_an_export_that_cannot_be_meant_is_bad_usage(facts, words, said):
+    done = run("cohort", facts, *words)
+    assert done.returncode == 2
+    assert said in done.stderr

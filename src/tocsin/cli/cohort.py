@@ -63,6 +63,13 @@ PIPED = (
     metavar="NAME",
     help="Write an export beside the page too (repeatable): cibmtr-4100, ebmt, sdtm, adam, fhir.",
 )
+@click.option("--study", metavar="NAME", help="The study's name, for exports that ask for one.")
+@click.option(
+    "--subject-key",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="A file of 16 bytes or more: exports call patients by pseudonyms made with it (HMAC-SHA-256).",
+)
 @click.option("--title", default="", metavar="TEXT", help="The report's title.")
 @click.option(
     "--until", type=moment, metavar="TIME", help="Facts from this time on do not count: the data cut."
@@ -83,6 +90,8 @@ def cohort_command(
     by: str | None,
     groups_file: Path | None,
     exports: Sequence[str],
+    study: str | None,
+    subject_key: Path | None,
     title: str,
     until: datetime | None,
     as_of: datetime | None,
@@ -108,6 +117,8 @@ def cohort_command(
         raise click.UsageError("--no-patients leaves out what --patient-ids would name: one of the two")
     if by and groups_file:
         raise click.UsageError("--by and --groups both tell patients apart: one of the two")
+    if (study or subject_key) and not exports:
+        raise click.UsageError("--study and --subject-key are for exports: add --export NAME")
     if exports and not out:
         raise click.UsageError("--export writes beside a page: add --out report.html")
     source = Reading(files, out=out, **reading)
@@ -115,6 +126,7 @@ def cohort_command(
 
     from tocsin.cli.cohort_alerts import alerted
     from tocsin.cohort.charts import GROUPS
+    from tocsin.cohort.exports.folder import write
     from tocsin.cohort.gather import gather
     from tocsin.cohort.groups import groups_of
     from tocsin.cohort.report import report, save
@@ -160,7 +172,12 @@ def cohort_command(
     if out:
         written = save(made, out)
         say(f"wrote {out} and {counted(len(written) - 1, 'file')} in {folder_of(out)}")
-        _export(exports, cohort, out, source)
+        key = subject_key.read_bytes().strip() if subject_key else None
+        for name in exports:
+            folder = out.with_name(f"{out.stem}-{name}")
+            zone = reading["timezone"]
+            kept = write(name, cohort, folder, source.lib, subject_key=key, study=study, zone=zone)
+            say(f"wrote {counted(len(kept), 'file')} in {folder}")
     elif as_json or not is_terminal():
         _piped(made.tables)
     else:
@@ -185,27 +202,14 @@ def _named(name: str) -> str:
     return "standard input" if name == "-" else Path(name).name
 
 
-def _check_exports(names: Sequence[str], source: Reading) -> None:
-    if not names:
-        return
-    from tocsin.cohort import exports
+def _check_exports(asked: Sequence[str], source: Reading) -> None:
+    """An export that is not there is bad usage, before any work."""
+    from tocsin.cohort.exports.folder import names
 
-    known = exports.names(source.lib)
-    for name in names:
+    known = names(source.lib)
+    for name in asked:
         if name not in known:
             raise click.UsageError(f"no export `{name}`{near(name, known)}\none of: {', '.join(known)}")
-
-
-def _export(names: Sequence[str], cohort: Any, page: Path, source: Reading) -> None:
-    """Each export into a folder of its own beside the page."""
-    if not names:
-        return
-    from tocsin.cohort import exports
-
-    for name in names:
-        folder = page.with_name(f"{page.stem}-{name}")
-        written = exports.write(name, cohort, folder, source.lib)
-        say(f"wrote {counted(len(written), 'file')} in {folder}")
 
 
 def _piped(tables: Any) -> None:
