@@ -167,7 +167,7 @@ def grade(
     measures = {name: lib.measure(name) for name in program.measures}
     carried = pickle.dumps(Carried(program, measures, until, as_of, engine))
     frame = facts if hasattr(facts, "mapInArrow") else session().read.parquet(*_paths(facts))
-    chosen = _columns(frame, as_of is not None)
+    chosen = _read(_columns(frame, as_of is not None), program)
     dealt = chosen.repartition(partitions, "patient_id") if partitions else chosen.repartition("patient_id")
     ordered = dealt.sortWithinPartitions("patient_id", "time")
     return ordered.mapInArrow(_work(carried, packed()), from_arrow_schema(SCHEMA))
@@ -212,6 +212,18 @@ def _columns(frame: Any, dated: bool) -> Any:
     if "replaces" in wanted and frame.where("replaces is not null").isEmpty():
         wanted = [name for name in wanted if name not in CORRECTS]
     return frame.select(*[name for name in wanted if dated or name != KNOWN])
+
+
+def _read(chosen: Any, program: Compiled) -> Any:
+    """The rows that the scales read, and where each patient's record begins, so that the rest is dealt out to
+    nobody. With corrections or `as_of` every row is dealt: which row is the first is not known before."""
+    from pyspark.sql import functions as f
+
+    if not {KNOWN, *CORRECTS}.isdisjoint(chosen.columns):
+        return chosen
+    begins = chosen.groupBy("patient_id").agg(f.min("time").alias("time")).withColumn("measure", f.lit(""))
+    read = chosen.where(f.col("measure").isin(*program.measures))
+    return read.unionByName(begins, allowMissingColumns=True)
 
 
 Work = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
