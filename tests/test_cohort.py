@@ -453,3 +453,27 @@ def test_an_export_that_cannot_be_meant_is_bad_usage(facts, words, said):
     done = run("cohort", facts, *words)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+# --- files as they come ---------------------------------------------------------------------------------
+
+
+def test_half_a_patient_in_each_of_two_files_is_one_patient(examples, tmp_path):
+    """Odd rows in one file and even rows in another: the cohort of the whole file."""
+    head, *rows = (examples / "axi-cel-course.csv").read_text(encoding="utf-8").splitlines()
+    for name, part in (("b.csv", rows[::2]), ("a.csv", rows[1::2])):
+        (tmp_path / name).write_text("\n".join([head, *part, ""]), encoding="utf-8")
+    whole, halves = (
+        run("cohort", source, "--json") for source in (examples / "axi-cel-course.csv", tmp_path)
+    )
+    assert whole.returncode == halves.returncode == 0, halves.stderr
+    assert halves.stdout == whole.stdout
+
+
+def test_a_folder_with_a_corrupt_file_is_refused_by_its_name(facts, tmp_path):
+    (tmp_path / "a.parquet").write_bytes(facts.read_bytes())
+    (tmp_path / "b.parquet").write_bytes(facts.read_bytes()[:5000])
+    done = run("cohort", tmp_path, "--out", tmp_path.parent / "never.html")
+    assert done.returncode == 1
+    assert "b.parquet" in done.stderr
+    assert not (tmp_path.parent / "never.html").exists()

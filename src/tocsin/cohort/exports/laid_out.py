@@ -14,6 +14,7 @@ from tocsin.cohort.records import Cohort
 from tocsin.definitions.describe_shelf import listed
 from tocsin.definitions.load import Library
 from tocsin.definitions.schema import TocsinError
+from tocsin.sources.ordering import database
 
 #: A key shorter than this can be guessed, and with it every pseudonym.
 KEY_BYTES = 16
@@ -46,8 +47,11 @@ def subjects_of(cohort: Cohort, key: bytes | None) -> pa.Table:
 def laid_out(
     cohort: Cohort, lib: Library, subjects: pa.Table, study: str | None, codes: Mapping[str, str]
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection with `who`, `ill`, `course`, `dose`, `stage`, `span`, `during`, one row a thing."""
-    with duckdb.connect() as con:
+    """A connection with `who`, `ill`, `course`, `dose`, `stage`, `span`, `during`, one row a thing.
+
+    It works in a gigabyte and goes on on disk, so that a million patients need no memory of their own.
+    """
+    with database(None) as con:
         for name in ("people", "episodes", "courses", "given", "stages", "spans", "charted"):
             con.register(f"raw_{name}", _whole(getattr(cohort, name)))
         con.register("subjects", subjects)
