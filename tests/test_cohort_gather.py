@@ -14,6 +14,8 @@ import pytest
 
 import tocsin
 from tocsin.cohort import gather, records
+from tocsin.cohort.tables import tables
+from tocsin.definitions.load import library
 from tocsin.definitions.schema import TocsinError
 from tocsin.sources.read import open_source
 from tocsin.testing import patient
@@ -106,8 +108,13 @@ def test_runs_of_infusions_and_devices_are_one_row_each() -> None:
 
 
 def test_an_infusion_that_stops_and_starts_is_two_runs() -> None:
-    lines = ("0 h norepinephrine 0.1 ug/kg/min", "2 h norepinephrine 0 ug/kg/min",
-             "3 h norepinephrine 0.2 ug/kg/min", "4 h norepinephrine 0 ug/kg/min", "9 h temperature 37 Cel")
+    lines = (
+        "0 h norepinephrine 0.1 ug/kg/min",
+        "2 h norepinephrine 0 ug/kg/min",
+        "3 h norepinephrine 0.2 ug/kg/min",
+        "4 h norepinephrine 0 ug/kg/min",
+        "9 h temperature 37 Cel",
+    )
     found = gather(named("a", *lines)).given
     assert [row["value"] for row in found.to_pylist()] == [0.1, 0.2]
 
@@ -267,3 +274,21 @@ def test_real_patients_have_the_courses_that_a_slow_reading_finds(shared: Path) 
 def test_simulated_patients_have_the_courses_that_a_slow_reading_finds() -> None:
     facts = tocsin.simulate("axicabtagene-ciloleucel", patients=12, seed=5)
     check_against(facts, SCALES)
+
+
+def test_a_grade_charted_when_nothing_stands_any_more_is_counted_and_not_compared() -> None:
+    """A note of day 33 on a patient last measured on day 1 has nothing beside it."""
+    found = gather(
+        joined(
+            named("a", "0 h teclistamab", "20 h temperature 39.0 Cel"),
+            charted(20, 1, None),
+            charted(800, 0, None),
+        )
+    )
+    assert found.charted["grade"].to_pylist() == [1, None]
+    made = tables(found, library())
+    assert [(row["row"], row["column"], row["patients"]) for row in made["confusion"].to_pylist()] == [
+        (1, 1, 1)
+    ]
+    told = {row["what"]: row["says"] for row in made["not-reported"].to_pylist()}
+    assert told["charted-unbeside"].startswith("Charted grades that are not compared: 1;")

@@ -123,9 +123,11 @@ def with_charted(persons: Persons) -> tuple[pa.Table, pa.Table, pa.Table]:
     """`CONFUSION`, `KAPPAS` and `DISAGREEMENTS` of grades people charted, beside ours at that instant.
 
     A chart that names its scale is compared under that scale alone; one that names none, under each scale of
-    `ours`. Notes of one patient are not independent: the interval draws patients.
+    `ours`. Notes of one patient are not independent: the interval draws patients. A note at an instant for
+    which nothing stands any more, or not yet, has nothing beside it: `unbeside` counts those.
     """
     table = persons.cohort.charted
+    table = table.filter(pc.is_valid(table["grade"]))
     fits = pc.or_(pc.is_null(table["scale"]), pc.fill_null(pc.equal(table["scale"], table["ours"]), False))
     table = table.filter(fits)
     person, hours = persons.place(table), persons.hours(table, "time")
@@ -165,6 +167,11 @@ def with_charted(persons: Persons) -> tuple[pa.Table, pa.Table, pa.Table]:
         pa.Table.from_pylist(confusion, CONFUSION), pa.Table.from_pylist(kappas, KAPPAS),
         disagreements.sort_by(order),
     )  # fmt: skip
+
+
+def unbeside(charted: pa.Table) -> int:
+    """How many charted grades have no derived grade at their instant, or name a scale that was not graded."""
+    return int(charted["grade"].null_count)
 
 
 def alert_rates(persons: Persons) -> pa.Table:

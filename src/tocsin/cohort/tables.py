@@ -87,7 +87,7 @@ def tables(cohort: Cohort, lib: Library) -> dict[str, pa.Table]:
         "alerts": agreement.alert_rates(persons),
         "days": cohort.days.cast(DAYS),
         "onsets": onsets(persons),
-        "not-reported": not_reported(report),
+        "not-reported": not_reported(report, agreement.unbeside(cohort.charted)),
     }  # fmt: skip
 
 
@@ -251,11 +251,16 @@ def onsets(persons: Persons) -> pa.Table:
     return whole.sort_by([(name, "ascending") for name in ("scale", "group", "hours", "peak")])
 
 
-def not_reported(report: Report) -> pa.Table:
-    """What published tables have and these facts cannot say."""
-    return pa.Table.from_pylist(
-        [{"what": what, "says": says} for what, says in report.missing.items()], NOT_REPORTED
-    )
+def not_reported(report: Report, unbeside: int) -> pa.Table:
+    """What published tables have and these facts cannot say; charted grades beside which nothing stands."""
+    rows = [{"what": what, "says": says} for what, says in report.missing.items()]
+    if unbeside:
+        says = (
+            f"Charted grades that are not compared: {unbeside:,}; nothing measured stood at their instant, or "
+            "their scale was not graded"
+        )
+        rows.append({"what": "charted-unbeside", "says": says})
+    return pa.Table.from_pylist(rows, NOT_REPORTED)
 
 
 def definitions(cohort: Cohort, lib: Library) -> Mapping[str, str]:
