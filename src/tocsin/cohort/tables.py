@@ -256,8 +256,8 @@ def not_reported(report: Report, unbeside: int) -> pa.Table:
     rows = [{"what": what, "says": says} for what, says in report.missing.items()]
     if unbeside:
         says = (
-            f"Charted grades that are not compared: {unbeside:,}; nothing measured stood at their instant, or "
-            "their scale was not graded"
+            f"Charted grades that are not compared: {unbeside:,}; nothing measured stood at their instant, "
+            "or their scale was not graded"
         )
         rows.append({"what": "charted-unbeside", "says": says})
     return pa.Table.from_pylist(rows, NOT_REPORTED)
