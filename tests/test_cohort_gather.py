@@ -292,3 +292,19 @@ def test_a_grade_charted_when_nothing_stands_any_more_is_counted_and_not_compare
     ]
     told = {row["what"]: row["says"] for row in made["not-reported"].to_pylist()}
     assert told["charted-unbeside"].startswith("Charted grades that are not compared: 1;")
+
+
+def test_scores_are_those_of_hour_0_and_one_that_lacks_an_input_is_a_range() -> None:
+    """What is measured after the dose, or never, is no baseline."""
+    lines = ("-5 h ldh 600 U/L", "-5 h creatinine 1.2 mg/dL", "-5 h platelets 40 10*3/uL", "0 h teclistamab",
+             "2 h platelets 10 10*3/uL")  # fmt: skip
+    found = gather(joined(named("a", *lines), named("b", "0 h teclistamab", "0 h temperature 37 Cel")))
+    easix = {row["patient_id"]: row for row in found.scores.to_pylist() if row["score"] == "easix"}
+    # EASIX is LDH times creatinine over platelets
+    assert (easix["a"]["low"], easix["a"]["high"], easix["a"]["missing"]) == (18.0, 18.0, [])
+    assert easix["b"]["low"] is None
+    (row,) = [row for row in tables(found, library())["scores"].to_pylist() if row["score"] == "easix"]
+    assert (row["patients"], row["n"], row["median"], row["incomplete"], row["none"]) == (2, 1, 18.0, 0, 1)
+    (range_,) = [row for row in tables(found, library())["scores"].to_pylist() if row["score"] == "sirs"]
+    assert range_["incomplete"] == 2
+    assert range_["median"] is None

@@ -24,6 +24,7 @@ PIPED = (
     "proportions",
     "times",
     "complications",
+    "scores",
     "markers",
     "kappas",
     "alerts",
@@ -76,7 +77,9 @@ PIPED = (
 )
 @click.option("--as-of", type=moment, metavar="TIME", help="Use only what was recorded by this time.")
 @click.option(
-    "--no-complications", is_flag=True, help="Look for no complications: they take most of the time."
+    "--no-complications",
+    is_flag=True,
+    help="Look for no complications and no scores: they take most of the time.",
 )
 @click.option(
     "--no-patients", is_flag=True, help="Leave out pictures and tables of patients one by one, for sharing."

@@ -15,15 +15,17 @@ import pyarrow.compute as pc
 
 from tocsin.cohort.charts import GROUPS, charted, given, markers, open_chart, people
 from tocsin.cohort.courses import courses, days, open_courses, spans, stages
-from tocsin.cohort.records import ALERTS, DAYS, DRAWN, INSTANT, SCHEMAS, STAGES, Cohort, Made
+from tocsin.cohort.records import ALERTS, DAYS, DRAWN, INSTANT, SCHEMAS, SCORES, STAGES, Cohort, Made
 from tocsin.complications import complications
 from tocsin.complications import names as complication_names
 from tocsin.definitions.load import Library, library
 from tocsin.definitions.schema import TocsinError, near
+from tocsin.definitions.score import score_names
 from tocsin.episodes import episodes
 from tocsin.episodes.columns import as_table
 from tocsin.facts import resolve
 from tocsin.grading.batch import grade
+from tocsin.scores import scores_when
 
 #: Tables kept for the patients that are drawn alone.
 DRAWN_TABLES = ("spans", "markers")
@@ -54,7 +56,7 @@ def gather(
     scales  : graded in one pass; the first is the one that a report speaks of first.
     by      : what the cohort is told apart by, one of `charts.GROUPS`; or `groups`, patient to group.
     until   : facts from here on do not count. `as_of`: nor what was recorded later.
-    organs  : whether complications are looked for as well.
+    organs  : whether complications are looked for as well, and scores worked out as of hour 0.
     alerted : given the intervals of whole patients, the alerts (`records.ALERTS`) a ward would have had.
     drawn   : of how many patients, at most, single spans and daily markers are kept.
 
@@ -107,6 +109,7 @@ def gather(
                 "charted": charted(con, names, lib),
                 "alerts": alerted(intervals) if alerted is not None else ALERTS.empty_table(),
             }
+        found["scores"] = _scores(known, found["people"], lib) if organs else SCORES.empty_table()
         for name, table in found.items():
             parts[name].append(table.cast(SCHEMAS[name]))
         _keep_drawn(parts, drawn)
@@ -117,7 +120,11 @@ def gather(
     _refuse_twice(whole["people"])
     whole["days"] = _summed(whole["days"])
     hashes = {name: lib.definition_hash(name) for name in names}
-    for name, column, told in (("stages", "complication", "definition"), ("episodes", "scale", "closing")):
+    for name, column, told in (
+        ("stages", "complication", "definition"),
+        ("scores", "score", "definition"),
+        ("episodes", "scale", "closing"),
+    ):
         pairs = whole[name].group_by([column, told]).aggregate([]).to_pylist()
         prefix = "closing of " if name == "episodes" else ""
         hashes |= {f"{prefix}{row[column]}": row[told] for row in pairs}
@@ -133,6 +140,18 @@ def _tables(facts: Any) -> Iterator[pa.Table]:
     for batch in facts:
         if batch.num_rows:
             yield as_table(batch)
+
+
+def _scores(known: pa.Table, people_: pa.Table, lib: Library) -> pa.Table:
+    """Every published score that can be calculated, as of each patient's hour 0."""
+    zeros = people_["zero"].cast(pa.int64()).to_pylist()
+    when = dict(zip(people_["patient_id"].to_pylist(), zeros, strict=True))
+    rows = [
+        {"patient_id": told.patient, "score": told.score, "low": told.low, "high": told.high,
+         "missing": list(told.missing), "definition": told.definition}
+        for told in scores_when(known, score_names(lib), when, lib)
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, SCORES)
 
 
 def _keep_drawn(parts: dict[str, list[pa.Table]], most: int) -> None:

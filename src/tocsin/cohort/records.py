@@ -67,6 +67,13 @@ STAGES = pa.schema([
     ("up_to", pa.int8()), ("first", INSTANT), ("definition", pa.string()),
 ])  # fmt: skip
 
+#: Published scores at `zero`: one row a patient and score of which something is known by then. `low` and
+#: `high` are equal where every input is known, apart where one is missing, null where no number can be given.
+SCORES = pa.schema([
+    ("patient_id", pa.string()), ("score", pa.string()), ("low", pa.float64()), ("high", pa.float64()),
+    ("missing", WORDS), ("definition", pa.string()),
+])  # fmt: skip
+
 #: Graded spans from `zero` to `ended`, of the patients that are drawn one by one: all, up to `DRAWN`;
 #: beyond, those whose ids have the smallest SHA-256, so that who is drawn depends on no order of files. An
 #: open end is a death from CRS. `unmeasured` as in `COURSES`. `MARKERS` are kept for the same patients.
@@ -99,7 +106,7 @@ ALERTS = pa.schema([
 
 SCHEMAS: Mapping[str, pa.Schema] = {
     "people": PEOPLE, "courses": COURSES, "episodes": EPISODES, "given": GIVEN, "markers": MARKERS,
-    "stages": STAGES, "spans": SPANS, "days": DAYS, "charted": CHARTED, "alerts": ALERTS,
+    "stages": STAGES, "scores": SCORES, "spans": SPANS, "days": DAYS, "charted": CHARTED, "alerts": ALERTS,
 }  # fmt: skip
 
 
@@ -133,6 +140,7 @@ class Cohort:
     charted: pa.Table
     alerts: pa.Table
     made: Made
+    scores: pa.Table = field(default_factory=SCORES.empty_table)
     #: What the groups are groups of: "therapy", "sex", ...; None: one group, "all".
     by: str | None = None
     #: Id and SHA-256 of every definition that gave an answer here.

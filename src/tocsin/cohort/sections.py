@@ -26,7 +26,7 @@ from tocsin.cohort.words import (
 )
 from tocsin.definitions.load import Library
 from tocsin.definitions.report import report_of
-from tocsin.plots.look import unit_text
+from tocsin.plots.look import number, unit_text
 
 Tables = Mapping[str, pa.Table]
 #: Said wherever rates of two scales stand near each other.
@@ -220,7 +220,27 @@ def _complications(tables: Tables) -> Section:
         f"Of {rows[0]['of']:,} patients; whoever is in no column had no stage. Aids to a differential "
         "diagnosis, not diagnoses. The file has every group and the exact intervals.",
     )
-    return Section("complications", "Complications", (), (shown,))
+    return Section("complications", "Complications", (), (shown, *_scores(tables)))
+
+
+def _scores(tables: Tables) -> list[Shown]:
+    """Scores as of hour 0, a column a group."""
+
+    def told(row: Row) -> str:
+        middle = "none" if row["median"] is None else (
+            f"{number(row['median'])} ({number(row['q1'])}–{number(row['q3'])})"
+        )
+        lacking = f"; {row['incomplete']:,} incomplete" if row["incomplete"] else ""
+        return f"{middle}; n {row['n']:,}{lacking}"
+
+    note = (
+        "Median (quartiles) of those with every input known by hour 0; a score that lacks one is a range and "
+        "is counted, not averaged. How little most scores tell of CRS stands beside each in `tocsin score`."
+    )
+    return side_by_side(
+        tables["scores"], "score", told, title="Scores at hour 0", file="scores", note=note,
+        keep=lambda row: bool(row["n"] or row["incomplete"]),
+    )  # fmt: skip
 
 
 def _markers(cohort: Cohort, tables: Tables) -> Section:

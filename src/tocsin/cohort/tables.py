@@ -15,6 +15,7 @@ from tocsin.cohort.records import DAYS, Cohort
 from tocsin.cohort.statistics import observed_median
 from tocsin.definitions.load import Library
 from tocsin.definitions.report import Report, report_of
+from tocsin.definitions.score import score_definition
 
 REPORT = "crs-table"
 #: Who was read, who left and why.
@@ -33,6 +34,12 @@ COMPLICATIONS = pa.schema([
     ("group", pa.string()), ("complication", pa.string()), ("says", pa.string()), ("stage", pa.int8()),
     ("n", pa.int64()), ("of", pa.int64()), ("share", pa.float64()), ("low", pa.float64()),
     ("high", pa.float64()),
+])  # fmt: skip
+#: Scores at hour 0: of those with every input known, median and spread; how many lack an input, or a number.
+SCORES = pa.schema([
+    ("group", pa.string()), ("score", pa.string()), ("says", pa.string()), ("patients", pa.int64()),
+    ("n", pa.int64()), ("median", pa.float64()), ("q1", pa.float64()), ("q3", pa.float64()),
+    ("least", pa.float64()), ("most", pa.float64()), ("incomplete", pa.int64()), ("none", pa.int64()),
 ])  # fmt: skip
 #: Worst value of each biomarker after hour 0 (the lowest where low is bad), by highest grade.
 MARKERS = pa.schema([
@@ -78,6 +85,7 @@ def tables(cohort: Cohort, lib: Library) -> dict[str, pa.Table]:
         "times": times.times(persons, report),
         "curves": times.curves(persons, report),
         "complications": complications(persons),
+        "scores": scores(persons),
         "markers": markers(persons),
         "marker-days": marker_days.by_day(persons, cohort.scales[0]),
         "missing": missing(persons),
@@ -151,6 +159,33 @@ def complications(persons: Persons) -> pa.Table:
                     "of": of, **{key: row[key] for key in ("share", "low", "high")},
                 })  # fmt: skip
     return pa.Table.from_pylist(rows, COMPLICATIONS)
+
+
+def scores(persons: Persons) -> pa.Table:
+    """Published scores as of hour 0. A score that lacks an input is a range: counted, never averaged."""
+    table = persons.cohort.scores
+    person = persons.place(table)
+    names = np.array(table["score"].to_pylist(), dtype=object)
+    low, high = (
+        np.asarray(table[name].to_numpy(zero_copy_only=False), np.float64) for name in ("low", "high")
+    )
+    rows = []
+    for name in sorted({*names}):
+        for group, who in persons.groups:
+            own = (names == name) & who[person]
+            known = own & (low == high)
+            middle = observed_median(low[known])
+            number: dict[str, Any] = {
+                key: value if np.isfinite(value := getattr(middle, key)) else None
+                for key in ("median", "q1", "q3", "least", "most")
+            }
+            ranged = int((own & np.isfinite(low) & (low != high)).sum())
+            rows.append({
+                "group": group, "score": name, "says": score_definition(name, persons.lib).title,
+                "patients": int(who.sum()), "n": int(known.sum()), **number, "incomplete": ranged,
+                "none": int(who.sum()) - int(known.sum()) - ranged,
+            })  # fmt: skip
+    return pa.Table.from_pylist(rows, SCORES)
 
 
 def _title(lib: Library, name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 _HOMES = {
     "score": "answer",
     "scores": "answer",
+    "scores_when": "answer",
     "over_time": "answer",
     "table": "answer",
     "Value": "value",

@@ -84,6 +84,31 @@ def scores(
                 yield from _of(record, name, at, lib, window)
 
 
+def scores_when(
+    facts: Any, names: Sequence[str], when: Mapping[str, int], lib: Library | None = None
+) -> Iterator[Value]:
+    """Several scores, each patient at a moment of their own: `when` says it, in microseconds since 1970.
+
+    Only what was charted by then counts; a patient whom `when` does not name, or of whom nothing is known by
+    then, has no value.
+
+    >>> from tocsin.testing import patient
+    >>> ill = patient("0 h ldh 600 U/L", "0 h creatinine 1.2 mg/dL", "0 h platelets 40 10*3/uL",
+    ...               "9 h platelets 20 10*3/uL")
+    >>> (told,) = scores_when(ill, ["easix"], {"p1": ill["time"][0].cast("int64").as_py()})
+    >>> told.low
+    18.0
+    """
+    lib = lib or library()
+    table = facts if isinstance(facts, pa.Table) else pa.table(facts)
+    people = pa.table({"patient_id": [*when], "until": pa.array(when.values(), pa.int64()).cast(INSTANT)})
+    joined = table.join(people, "patient_id", join_type="inner")
+    early = joined.filter(pc.less_equal(joined["time"], joined["until"])).drop_columns("until")
+    for record in _records(early, None, lib):
+        for name in names:
+            yield from _of(record, name, when[record.patient], lib, None)
+
+
 def over_time(rows: Iterable[Mapping[str, Any]], name: str, lib: Library | None = None) -> list[Span]:
     """One patient's score over time: half-open spans (microseconds) from the first fact on.
 
