@@ -235,7 +235,7 @@ def _scores(tables: Tables) -> list[Shown]:
 
     note = (
         "Median (quartiles) of those with every input known by hour 0; a score that lacks one is a range and "
-        "is counted, not averaged. How little most scores tell of CRS stands beside each in the answers of tocsin score."
+        "is counted, not averaged. How little most tell of CRS stands in the answers of tocsin score."
     )
     return side_by_side(
         tables["scores"], "score", told, title="Scores at hour 0", file="scores", note=note,
