@@ -299,7 +299,7 @@ CLAIMS = {
     "another issuer": {"iss": "https://evil.example"}, "no issuer": {"iss": None}, "a list": {"iss": ["x"]},
     "expired": {"exp": NOW - 100}, "no end": {"exp": None}, "an end that is none": {"exp": "soon"},
     "an end beyond numbers": {"exp": 10**400}, "no beginning": {"iat": None},
-    "from the future": {"iat": NOW + 900}, "not yet good": {"nbf": NOW + 900},
+    "from the future": {"iat": NOW + 90_000}, "not yet good": {"nbf": NOW + 90_000},
     "no nonce": {"nonce": None}, "another nonce": {"nonce": "x" * 43}, "a nonce in a list": {"nonce": ["x"]},
     "nobody": {"sub": None}, "an empty name": {"sub": ""}, "spaces": {"sub": "  "}, "a number": {"sub": 7},
     "a name that moves a terminal": {"sub": "a\x1b[2J"}, "too long": {"sub": "x" * 256}, "é": {"sub": "é"},

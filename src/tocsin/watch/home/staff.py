@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import segno
 from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict
 
 from tocsin.definitions.home import home_languages, home_texts
@@ -60,7 +61,7 @@ def square(link: str) -> str:
     """The link as a QR code in SVG, black on white in either theme and on paper; shapes alone, no text. Never
     the code that goes with it: one photograph would then be enough to come in."""
     drawn = segno.make(link, error="m", micro=False)
-    return str(drawn.svg_inline(border=4, dark="#000", light="#fff", omitsize=True, svgclass="square"))
+    return Markup(drawn.svg_inline(border=4, dark="#000", light="#fff", omitsize=True, svgclass="square"))
 
 
 @router.post("/patients/{ref}/home")
