@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cohorts import SCALE, cohort, person, ten
-from tocsin.cohort import figures, store
+from tocsin.cohort import figures, folders, store
 from tocsin.cohort.gather import gather
 from tocsin.cohort.persons import Persons
 from tocsin.cohort.report import rendered, report, save
@@ -173,7 +173,7 @@ def test_a_spreadsheet_runs_nothing(tmp_path):
     """A text that starts as a formula gets an apostrophe in the CSV; Parquet and numbers are as they are."""
     texts = ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "fine", None]
     table = pa.table({"what": pa.array(texts, pa.string()), "n": [-1.5] * 8})
-    store.write_csv(table, tmp_path / "t.csv")
+    folders.write_both([table], table.schema, tmp_path, "t")
     with open(tmp_path / "t.csv", newline="", encoding="utf-8") as file:
         rows = [*csv.DictReader(file)]
     assert [row["what"] for row in rows] == ["'=1+1", "'+1", "'-1", "'@x", "'\tx", "'\rx", "fine", ""]

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from tocsin.cohort import exports, gather
 from tocsin.cohort.exports.bundle import paths
 from tocsin.cohort.exports.columns import iso_duration
-from tocsin.cohort.exports.files import FORMULA, appearing, escaped
 from tocsin.cohort.exports.laid_out import laid_out, pseudonym, subjects_of
 from tocsin.cohort.exports.rows import asked_of, rows_of, scales_of
+from tocsin.cohort.folders import FORMULA, appearing, escaped
 from tocsin.definitions.export import export
 from tocsin.definitions.export_words import ROWS
 from tocsin.definitions.load import Library, library
@@ -425,7 +425,7 @@ def test_an_interrupt_leaves_the_earlier_export(cohort: Any, tmp_path: Path) -> 
     before = sorted((path.name, path.read_bytes()) for path in (tmp_path / "x").iterdir())
 
     def interrupted() -> None:
-        with appearing(tmp_path / "x", "ebmt") as draft:
+        with appearing(tmp_path / "x") as draft:
             (draft / "crs.csv").write_text("half")
             raise KeyboardInterrupt
 

@@ -7,22 +7,20 @@ since 1970 throughout, so that no time zone of a session can move them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import duckdb
 import pyarrow as pa
 
 from tocsin.cohort.records import CHARTED, GIVEN, INSTANT, MARKERS, PEOPLE
 from tocsin.definitions.load import Library
+from tocsin.definitions.report import report_of
 from tocsin.grading.compile import FATAL
 
-#: What a cohort can be told apart by, and the SQL that says it of a person.
-GROUPS: Mapping[str, str] = {
-    "therapy": "coalesce(therapy, 'none charted')",
-    "therapy-class": "coalesce(class, 'none charted')",
-    "sex": "coalesce(sex, 'unknown')",
-    "age-group": """case when age is null then 'unknown' when age < 18 then 'under 18'
-                         when age < 65 then '18 to 64' else '65 and over' end""",
-}
+#: What a cohort can be told apart by.
+GROUPS = ("therapy", "therapy-class", "sex", "age-group")
+#: The definition that says where age groups begin.
+REPORT = "crs-table"
 #: Classes of drugs, the first that fits naming what kind of giving a row is.
 KINDS = (
     "therapy", "anti-cytokine", "steroid", "antipyretic", "vasopressor", "vasopressor-not-counted",
@@ -58,7 +56,7 @@ def open_chart(
                     schema=pa.schema([("patient_id", pa.string()), ("called", pa.string())]))  # fmt: skip
     con.register("told", told)
     con.register("fatal", pa.table({"word": [*FATAL], "rank": [*FATAL.values()]}))
-    group = "coalesce(called, 'unknown')" if groups is not None else GROUPS[by] if by else "'all'"
+    group = "coalesce(called, 'unknown')" if groups is not None else _group(by, lib)
     con.execute(f"""
         create temp table person as
         with death as (
@@ -101,6 +99,20 @@ def open_chart(
         )
         select *, {group} "group" from whole
     """)
+
+
+def _group(by: str | None, lib: Library) -> str:
+    """The SQL that says of a person which group they are in."""
+    if by is None:
+        return "'all'"
+    if by == "sex":
+        return "coalesce(sex, 'unknown')"
+    if by != "age-group":
+        return f"coalesce({'class' if by == 'therapy-class' else 'therapy'}, 'none charted')"
+    ages = report_of(REPORT, lib).ages
+    names = [f"under {ages[0]}", *(f"{low} to {high - 1}" for low, high in pairwise(ages))]
+    steps = " ".join(f"when age < {age} then '{name}'" for age, name in zip(ages, names, strict=True))
+    return f"case when age is null then 'unknown' {steps} else '{ages[-1]} and over' end"
 
 
 def _measures(lib: Library) -> pa.Table:

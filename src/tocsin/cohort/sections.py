@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tocsin.cohort.charts import REPORT
 from tocsin.cohort.persons import EVERYBODY
 from tocsin.cohort.records import Cohort
-from tocsin.cohort.tables import REPORT
 from tocsin.cohort.words import (
     Row,
     Shown,
     ends,
+    hundredths,
     in_one_unit,
     percent,
     plain,
@@ -103,15 +103,17 @@ def sections(cohort: Cohort, tables: Tables, lib: Library, *, patients: bool = T
 
 def _people(tables: Tables) -> Section:
     flow = plain(
-        tables["patient-flow"], (("label", "", text), ("n", "patients", text), ("why_left", "why", text)),
+        tables["patient-flow"], {"label": "", "n": "patients", "why_left": "why"},
         title="Flow of patients", file="patient-flow",
     )  # fmt: skip
     who = plain(
         tables["groups"],
-        (("group", "group", text), ("patients", "patients", text), ("with_dose", "with a charted dose", text),
-         ("age_median", "median age", text), ("age_unknown", "age unknown", text), ("female", "women", text),
-         ("male", "men", text), ("sex_unknown", "sex unknown", text), ("deaths", "died", text),
-         ("followed_days_median", "median follow-up, d", text)),
+        {
+            "group": "group", "patients": "patients", "with_dose": "with a charted dose",
+            "age_median": "median age", "age_unknown": "age unknown", "female": "women", "male": "men",
+            "sex_unknown": "sex unknown", "deaths": "died",
+            "followed_days_median": "median follow-up, d",
+        },
         title="Who they are", file="groups",
     )  # fmt: skip
     return Section("people", "Patients", (), (*flow, *who), ("flow",))
@@ -227,8 +229,10 @@ def _scores(tables: Tables) -> list[Shown]:
     """Scores as of hour 0, a column a group."""
 
     def told(row: Row) -> str:
-        middle = "none" if row["median"] is None else (
-            f"{number(row['median'])} ({number(row['q1'])}–{number(row['q3'])})"
+        middle = (
+            "none"
+            if row["median"] is None
+            else (f"{number(row['median'])} ({number(row['q1'])}–{number(row['q3'])})")
         )
         lacking = f"; {row['incomplete']:,} incomplete" if row["incomplete"] else ""
         return f"{middle}; n {row['n']:,}{lacking}"
@@ -277,22 +281,17 @@ def _daily(cohort: Cohort) -> Section:
 
 def _agreement(cohort: Cohort, tables: Tables) -> Section:
     kappas = tables["kappas"]
-    told: Callable[[Any], str] = lambda value: "" if value is None else f"{value:.2f}"  # noqa: E731
     shown = plain(
         kappas,
-        (
-            ("group", "group", text),
-            ("rows", "one", text),
-            ("columns", "the other", text),
-            ("n", "n", text),
-            ("patients", "patients", text),
-            ("kappa", "kappa", told),
-            ("low", "low", told),
-            ("high", "high", told),
-            ("exactly", "alike", percent),
-            ("within_one", "within one", percent),
-            ("not_contradicted", "not contradicted", percent),
-        ),
+        {
+            "group": "group", "rows": "one", "columns": "the other", "n": "n", "patients": "patients",
+            "kappa": "kappa", "low": "low", "high": "high", "exactly": "alike",
+            "within_one": "within one", "not_contradicted": "not contradicted",
+        },
+        told={
+            "kappa": hundredths, "low": hundredths, "high": hundredths, "exactly": percent,
+            "within_one": percent, "not_contradicted": percent,
+        },
         title="Agreement",
         file="kappas",
         note="Kappa with quadratic weights; interval by bootstrap of patients (2,000 draws, fixed seed). "
@@ -305,16 +304,11 @@ def _agreement(cohort: Cohort, tables: Tables) -> Section:
         if "disagreements" not in tables
         else plain(
             tables["disagreements"],
-            (
-                ("group", "group", text),
-                ("patient_id", "patient", text),
-                ("hours", "hour", text),
-                ("scale", "scale of the chart", text),
-                ("charted", "charted", text),
-                ("ours", "under", text),
-                ("grade", "grade", text),
-                ("up_to", "up to", text),
-            ),
+            {
+                "group": "group", "patient_id": "patient", "hours": "hour",
+                "scale": "scale of the chart", "charted": "charted", "ours": "under", "grade": "grade",
+                "up_to": "up to",
+            },
             title="Charted grades that the facts contradict",
             file="disagreements",
             most=50,
@@ -337,17 +331,11 @@ def _alerts(tables: Tables) -> Section:
         return Section("alerts", "Alerts")
     shown = plain(
         tables["alerts"],
-        (
-            ("group", "group", text),
-            ("scale", "scale", text),
-            ("kind", "kind", text),
-            ("alerts", "alerts", text),
-            ("patients", "patients", text),
-            ("patient_days", "patient-days", text),
-            ("rate", "a patient-day", text),
-            ("low", "low", text),
-            ("high", "high", text),
-        ),
+        {
+            "group": "group", "scale": "scale", "kind": "kind", "alerts": "alerts",
+            "patients": "patients", "patient_days": "patient-days", "rate": "a patient-day",
+            "low": "low", "high": "high",
+        },
         title="Alerts a ward would have had",
         file="alerts",
         note="The ward's rules (definition ward-alerts) replayed at every change of an answer, as if "
@@ -362,17 +350,12 @@ def _alerts(tables: Tables) -> Section:
 def _missing(tables: Tables) -> Section:
     shown = plain(
         tables["missing"],
-        (
-            ("group", "group", text),
-            ("scale", "scale", text),
-            ("patients", "patients", text),
-            ("hours", "hours graded", text),
-            ("unmeasured", "nobody measuring, h", text),
-            ("share_unmeasured", "share", percent),
-            ("open", "higher not ruled out, h", text),
-            ("share_open", "share", percent),
-            ("open_grades", "mean grades open", text),
-        ),
+        {
+            "group": "group", "scale": "scale", "patients": "patients", "hours": "hours graded",
+            "unmeasured": "nobody measuring, h", "share_unmeasured": "share",
+            "open": "higher not ruled out, h", "share_open": "share", "open_grades": "mean grades open",
+        },
+        told={"share_unmeasured": percent, "share_open": percent},
         title="What nobody measured",
         file="missing",
     )
@@ -382,7 +365,7 @@ def _missing(tables: Tables) -> Section:
 def _unsaid(tables: Tables) -> Section:
     shown = plain(
         tables["not-reported"],
-        (("says", "", text),),
+        {"says": ""},
         title="Not reported: the facts cannot say it",
         file="not-reported",
     )

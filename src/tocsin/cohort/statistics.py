@@ -7,7 +7,6 @@ knows of patients or grades: `incidence` and `times` do.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -171,8 +170,12 @@ def survival_median(hours: Floats, happened: npt.NDArray[np.bool_], *, level: fl
         ends = np.sort(qth_survival_times(0.5, bounds).to_numpy().ravel()) - 1.0
     seen = hours[events > 0]
     least, most = (float(seen.min()), float(seen.max())) if count else (float("nan"),) * 2
-    found = [float(each) if np.isfinite(each) else float("nan") for each in (median, *ends, q1, q3)]
-    return Middle(n, count, *found, least, most)  # type: ignore[call-arg]
+
+    def known(value: float) -> float:
+        return float(value) if np.isfinite(value) else float("nan")
+
+    low, high = ends
+    return Middle(n, count, known(median), known(low), known(high), known(q1), known(q3), least, most)
 
 
 def observed_median(values: Floats, *, level: float = LEVEL) -> Middle:
@@ -270,13 +273,12 @@ def _steps(
     for k in range(1, len(at)):
         if estimate[k] == estimate[k - 1] and not np.isfinite(low[k]):
             low[k], high[k] = low[k - 1], high[k - 1]
-    counts: Sequence[Ints] = [np.asarray(np.round(each), np.int64) for each in (at_risk, events, censored)]
-    found = [at, estimate, low, high, *counts]
+    risk, had, gone = (np.asarray(np.round(each), np.int64) for each in (at_risk, events, censored))
     if last is not None and last > at[-1]:
-        left = counts[0][-1:] * 0
-        ends = [np.array([last]), estimate[-1:], low[-1:], high[-1:], left, left, left]
-        found = [np.concatenate(pair) for pair in zip(found, ends, strict=True)]
-    return Steps(*found)  # type: ignore[arg-type]
+        at = np.append(at, last)
+        estimate, low, high = (np.append(each, each[-1]) for each in (estimate, low, high))
+        risk, had, gone = (np.append(each, 0) for each in (risk, had, gone))
+    return Steps(at, estimate, low, high, risk, had, gone)
 
 
 def _nobody() -> Steps:

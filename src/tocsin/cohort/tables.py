@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.cohort import agreement, marker_days, shares, times
+from tocsin.cohort.charts import REPORT
 from tocsin.cohort.persons import Persons
 from tocsin.cohort.records import DAYS, Cohort
 from tocsin.cohort.statistics import observed_median
@@ -17,7 +18,6 @@ from tocsin.definitions.load import Library
 from tocsin.definitions.report import Report, report_of
 from tocsin.definitions.score import score_definition
 
-REPORT = "crs-table"
 #: Who was read, who left and why.
 FLOW = pa.schema([
     ("step", pa.int32()), ("label", pa.string()), ("n", pa.int64()), ("why_left", pa.string()),

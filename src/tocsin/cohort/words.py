@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,25 +140,30 @@ def side_by_side(
 
 
 def plain(
-    table: pa.Table, columns: Sequence[tuple[str, str, Callable[[Any], str]]], *, title: str, file: str,
-    note: str = "", most: int = 200,
+    table: pa.Table, columns: Mapping[str, str], *, title: str, file: str, note: str = "", most: int = 200,
+    told: Mapping[str, Callable[[Any], str]] | None = None,
 ) -> list[Shown]:  # fmt: skip
-    """Rows as they are: (column, heading, how it is told). Past `most` it says that the file has the rest."""
+    """Rows as they are: column to heading; `told` where `text` is not how a column is said.
+
+    Past `most` rows it says that the file has the rest.
+    """
     rows = table.slice(0, most).to_pylist()
     if not rows:
         return []
     if table.num_rows > most:
         note = f"{note} The first {most:,} of {table.num_rows:,} rows; the file has all.".strip()
-    return [
-        Shown(
-            title,
-            tuple(heading for _, heading, _ in columns),
-            tuple(tuple(told(row[name]) for name, _, told in columns) for row in rows),
-            (0,) * len(rows),
-            file,
-            note,
-        )
-    ]
+    says = {name: (told or {}).get(name, text) for name in columns}
+    cells = tuple(tuple(say(row[name]) for name, say in says.items()) for row in rows)
+    return [Shown(title, tuple(columns.values()), cells, (0,) * len(rows), file, note)]
+
+
+def hundredths(value: float | None) -> str:
+    """A kappa.
+
+    >>> hundredths(0.897), hundredths(None)
+    ('0.90', '')
+    """
+    return "" if value is None else f"{value:.2f}"
 
 
 def text(value: Any) -> str:

@@ -57,12 +57,13 @@ class LaboratoryRow:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One file: the rows, the grades, what the facts cannot say, and the file's SHA-256."""
+    """One file: rows, grades, where age groups begin (years), what the facts cannot say, its SHA-256."""
 
     id: str
     title: str
     at_least: tuple[int, ...]
     high: int
+    ages: tuple[int, ...]
     given: tuple[GivenRow, ...]
     laboratory: tuple[LaboratoryRow, ...]
     missing: Mapping[str, str]
@@ -75,8 +76,8 @@ def report_of(name: str, lib: Library) -> Report:
 
     >>> from tocsin.definitions.load import library
     >>> found = report_of("crs-table", library())
-    >>> found.high, found.given[1].counts, found.laboratory[0].below
-    (3, (1, 2, 3), 1.0)
+    >>> found.high, found.ages, found.given[1].counts, found.laboratory[0].below
+    (3, (18, 65), (1, 2, 3), 1.0)
     """
     files = lib.files("reports")
     if name not in files:
@@ -89,7 +90,7 @@ def report_of(name: str, lib: Library) -> Report:
 @lru_cache(maxsize=8)
 def _report(path: Path, measures: frozenset[str]) -> Report:
     table = parse(path)
-    head = Reader(table, str(path), (*COMMON, "grades", "given", "laboratory", "missing"))
+    head = Reader(table, str(path), (*COMMON, "grades", "groups", "given", "laboratory", "missing"))
     head.choice("status", STATUSES)
     where = f"{path}, grades"
     grades = Reader(table.get("grades", {}), where, ("at_least", "high", "reading"))
@@ -97,6 +98,10 @@ def _report(path: Path, measures: frozenset[str]) -> Report:
     high = grades.number("high")
     if not at_least or high not in (1, 2, 3, 4, 5) or not set(at_least) <= {1, 2, 3, 4, 5}:
         raise grades.fail("high", "or `at_least` is no grade", "at_least = [1, 2, 3] and high = 3")
+    groups = Reader(table.get("groups", {}), f"{path}, groups", ("ages", "reading"))
+    ages = _whole(groups, "ages")
+    if not ages or list(ages) != sorted({*ages}):
+        raise groups.fail("ages", f"is {list(ages)}, not ages in order", "ages = [18, 65]")
     given = tuple(_given(row, f"{path}, given {k}", measures) for k, row in _rows(table, "given"))
     laboratory = tuple(
         _laboratory(row, f"{path}, laboratory {k}", measures) for k, row in _rows(table, "laboratory")
@@ -106,7 +111,7 @@ def _report(path: Path, measures: frozenset[str]) -> Report:
     if len({*ids}) < len(ids):
         raise head.fail("given", "has one id twice", "an id of its own for every row")
     return Report(
-        head.text("id"), head.text("title"), at_least, int(high or 0), given, laboratory, missing,
+        head.text("id"), head.text("title"), at_least, int(high or 0), ages, given, laboratory, missing,
         head.prose(), hashlib.sha256(path.read_bytes()).hexdigest(),
     )  # fmt: skip
 

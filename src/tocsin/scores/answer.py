@@ -101,9 +101,9 @@ def scores_when(
     """
     lib = lib or library()
     table = facts if isinstance(facts, pa.Table) else pa.table(facts)
-    people = pa.table({"patient_id": [*when], "until": pa.array(when.values(), pa.int64()).cast(INSTANT)})
-    joined = table.join(people, "patient_id", join_type="inner")
-    early = joined.filter(pc.less_equal(joined["time"], joined["until"])).drop_columns("until")
+    until = pa.array(when.values(), pa.int64()).cast(INSTANT)
+    place = pc.index_in(table["patient_id"].cast(pa.string()), pa.array([*when], pa.string()))
+    early = table.filter(pc.less_equal(table["time"], pc.take(until, place)))
     for record in _records(early, None, lib):
         for name in names:
             yield from _of(record, name, when[record.patient], lib, None)

@@ -17,9 +17,9 @@ from tocsin.cohort.exports.bundle import write_bundles
 from tocsin.cohort.exports.columns import ARROW, written
 from tocsin.cohort.exports.dictionary import SCHEMA as DICTIONARY
 from tocsin.cohort.exports.dictionary import dictionary
-from tocsin.cohort.exports.files import MADE, appearing, digest, write_both
 from tocsin.cohort.exports.laid_out import laid_out, subjects_of
 from tocsin.cohort.exports.rows import require, rows_of
+from tocsin.cohort.folders import appearing, digest, write_both
 from tocsin.cohort.records import Cohort
 from tocsin.definitions.export import Export, Table, export, variables
 from tocsin.definitions.load import Library
@@ -27,6 +27,7 @@ from tocsin.definitions.schema import TocsinError
 
 #: Rows that are turned into columns at a time.
 BATCH = 100_000
+MADE = "definitions.json"
 
 
 def names(lib: Library) -> tuple[str, ...]:
@@ -60,7 +61,8 @@ def write(
     subjects = subjects_of(cohort, subject_key)
     scales = {table.name: require(table, found, cohort, lib) for table in found.tables}
     kept = [table for table in found.tables if scales[table.name] or table.optional is False]
-    with appearing(Path(folder), name) as draft:
+    _refuse_other(Path(folder), name)
+    with appearing(Path(folder)) as draft:
         rows: dict[str, int] = {}
         with laid_out(cohort, lib, subjects, study, dict(term_codes or {})) as con:
             for table in kept:
@@ -84,6 +86,22 @@ def _batches(
     reader = con.sql(query).to_arrow_reader(BATCH)
     for batch in reader:
         yield written(pa.Table.from_batches([batch]), table.fields, table.rows, found, zone)
+
+
+def _refuse_other(folder: Path, export: str) -> None:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    try:
+        before = orjson.loads((folder / MADE).read_bytes())["export"]
+    except (OSError, ValueError, KeyError, TypeError):
+        before = None
+    if before != export:
+        what = f"holds the export {before}" if before else "holds something else"
+        raise TocsinError(
+            f"{folder}: {what}\n"
+            "  why: it would be deleted, because an export replaces its folder whole\n"
+            "  fix: name a folder that is not there"
+        )
 
 
 def _check_zone(zone: str) -> None:

@@ -1,8 +1,7 @@
-"""Files of an export: CSV and Parquet side by side, in batches; a folder that appears whole or not at all."""
+"""Tables for others: CSV and Parquet side by side, in a folder that appears whole or not at all."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -23,7 +22,6 @@ from tocsin.facts.parse import iso
 
 #: What makes a spreadsheet read a text as a formula, where a cell begins with it.
 FORMULA = "=+-@\t\r\n"
-MADE = "definitions.json"
 
 
 def escaped(column: Any) -> Any:
@@ -47,6 +45,11 @@ def for_csv(table: pa.Table) -> pa.Table:
     return pa.table(columns, names=table.column_names)
 
 
+def write_csv(table: pa.Table, path: Path) -> None:
+    """One table as CSV, as `for_csv` makes it."""
+    pa_csv.write_csv(for_csv(table), path, pa_csv.WriteOptions(quoting_style="needed"))
+
+
 def write_both(batches: Iterable[pa.Table], schema: pa.Schema, folder: Path, name: str) -> int:
     """Write `name.csv` and `name.parquet`; returns the rows. An empty table is its header."""
     rows = 0
@@ -66,15 +69,14 @@ def write_both(batches: Iterable[pa.Table], schema: pa.Schema, folder: Path, nam
 
 
 @contextmanager
-def appearing(folder: Path, export: str) -> Iterator[Path]:
+def appearing(folder: Path) -> Iterator[Path]:
     """A folder beside `folder` to write into, which takes its place when all went well.
 
-    An earlier export of the same name is replaced; anything else that lies there is refused.
+    What lies there is replaced; whether it may be is for the caller to say before.
     """
     folder = Path(folder)
     if not folder.parent.is_dir():
         raise TocsinError(f"{folder}: no folder {folder.parent}\n  fix: mkdir -p {folder.parent}")
-    _refuse_other(folder, export)
     try:
         draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     except OSError as error:
@@ -99,22 +101,6 @@ def appearing(folder: Path, export: str) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-
-
-def _refuse_other(folder: Path, export: str) -> None:
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    try:
-        before = json.loads((folder / MADE).read_text("utf-8"))["export"]
-    except (OSError, ValueError, KeyError, TypeError):
-        before = None
-    if before != export:
-        what = f"holds the export {before}" if before else "holds something else"
-        raise TocsinError(
-            f"{folder}: {what}\n"
-            "  why: it would be deleted, because an export replaces its folder whole\n"
-            "  fix: name a folder that is not there"
-        )
 
 
 def digest(path: Path) -> str:
