@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pytest
 
 import tocsin
-from tocsin.cohort import gather, records
+from tocsin.cohort import records
+from tocsin.cohort.gather import gather
 from tocsin.cohort.tables import tables
 from tocsin.definitions.load import library
 from tocsin.definitions.schema import TocsinError

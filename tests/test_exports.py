@@ -19,12 +19,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tocsin.cohort import exports, gather
+from tocsin.cohort import exports
 from tocsin.cohort.exports.bundle import paths
 from tocsin.cohort.exports.columns import iso_duration
 from tocsin.cohort.exports.laid_out import laid_out, pseudonym, subjects_of
 from tocsin.cohort.exports.rows import asked_of, rows_of, scales_of
 from tocsin.cohort.folders import FORMULA, appearing, escaped
+from tocsin.cohort.gather import gather
 from tocsin.definitions.export import export
 from tocsin.definitions.export_words import ROWS
 from tocsin.definitions.load import Library, library
