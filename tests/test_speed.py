@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from importlib.resources import files
 from types import SimpleNamespace
 
@@ -16,8 +15,10 @@ import pytest
 from tocsin.cli.lines import json_lines
 from tocsin.definitions.load import library
 from tocsin.facts import write_facts
-from tocsin.grading import batch, compiled
+from tocsin.grading import batch, compiled, ward
 from tocsin.grading.batch import grade_table
+from tocsin.grading.compile import compiled as program_of
+from tocsin.grading.live import Coder
 from tocsin.grading.rows import READ
 from tocsin.sources.read import open_source
 from tocsin.testing import patient
@@ -31,22 +32,26 @@ ILL = patient("0 h temperature 38.4 Cel", "6 h temperature 37.2 Cel", "6 h systo
 )
 def test_nobody_waits_for_a_compiler_without_need(rows, cached, fast, monkeypatch):
     """Below 300,000 rows never; up to two million only where the machine has been compiled before."""
-    monkeypatch.setattr(compiled, "_warm", threading.Event())
+    monkeypatch.setattr(compiled, "_warm", set())
     monkeypatch.setattr(batch, "is_cached", lambda: cached)
     assert batch.worth_compiling(rows) is fast
 
 
 def test_a_service_that_has_it_loaded_uses_it_for_small_tables(monkeypatch):
     """Loading is told, and changes from which row on it pays; nothing is compiled where it never was."""
-    monkeypatch.setattr(compiled, "_warm", threading.Event())
-    monkeypatch.setattr(batch, "is_cached", lambda: False)
-    batch.warm()
+    monkeypatch.setattr(compiled, "_warm", set())
+    monkeypatch.setattr(ward, "is_cached", lambda entry: False)
+    ward.warm()
     assert not batch.worth_compiling(299_999)
-    monkeypatch.setattr(batch, "is_cached", lambda: True)
+    monkeypatch.setattr(ward, "is_cached", lambda entry: True)
     grade_table(ILL, engine="numba")
-    known = len(compiled.grade_all().signatures)
-    batch.warm()
-    assert len(compiled.grade_all().signatures) == known  # the types of real rows
+    program = program_of(("icans-astct-2019",), library())
+    live = ward.Ward(program, library(), Coder(program, library()))
+    live.begin(ILL, 0)
+    entries = (compiled.grade_all(), compiled.onward_all())
+    known = [len(entry.signatures) for entry in entries]
+    ward.warm()
+    assert [len(entry.signatures) for entry in entries] == known  # the types of real rows
     assert [batch.worth_compiling(rows) for rows in (199, 200)] == [False, True]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -200,7 +201,13 @@ class Ward(RuleBasedStateMachine):
 QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
-def test_live_is_batch_on_sqlite():
+@pytest.fixture(params=["plain", "compiled"])
+def machines(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the compiled machine counts as loaded."""
+    monkeypatch.setattr("tocsin.watch.live.is_warm", lambda entry: request.param == "compiled")
+
+
+def test_live_is_batch_on_sqlite(machines):
     class OnSqlite(Ward):
         pass
 
@@ -212,7 +219,7 @@ def test_live_is_batch_on_sqlite():
     )
 
 
-def test_live_is_batch_on_postgresql(postgres_url):
+def test_live_is_batch_on_postgresql(postgres_url, machines):
     class OnPostgres(Ward):
         url = postgres_url
 

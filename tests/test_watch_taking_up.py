@@ -48,8 +48,9 @@ def said(held) -> tuple:
 
 
 @pytest.mark.parametrize("fast", [False, True])
-def test_taken_up_at_once_is_as_taken_fact_by_fact(store_url, fast):
+def test_taken_up_at_once_is_as_taken_fact_by_fact(store_url, fast, monkeypatch):
     """By the plain and by the compiled machine."""
+    monkeypatch.setattr("tocsin.watch.live.is_warm", lambda entry: fast)
     chance = random.Random(3)
     with running(store_url) as live:
         for k in range(12):

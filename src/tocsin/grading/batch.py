@@ -13,12 +13,12 @@ from tocsin.definitions.load import Library, library
 from tocsin.definitions.schema import TocsinError
 from tocsin.facts import resolve
 from tocsin.grading.compile import Compiled, compiled
-from tocsin.grading.compiled import grade_all, is_cached, is_warm, now_warm
+from tocsin.grading.compiled import grade_all, is_cached, is_warm
 from tocsin.grading.intervals import empty, table
 from tocsin.grading.opcodes import INF
 from tocsin.grading.plain import MACHINE
 from tocsin.grading.program import as_lists, new_state
-from tocsin.grading.rows import KINDS, Measured, Rows, prepare
+from tocsin.grading.rows import Measured, Rows, prepare
 from tocsin.grading.rungs import COLUMNS
 
 #: From this many rows on the compiled machine is used; below, loading it costs more than it saves.
@@ -132,17 +132,6 @@ def worth_compiling(rows: int) -> bool:
     if is_warm():
         return rows >= WARM_FROM
     return rows >= COMPILE_ANEW_FROM or (rows >= COMPILE_FROM and is_cached())
-
-
-def warm() -> None:
-    """Load the compiled machine into this process, where it has been compiled before on this computer (a
-    second or two): from then on it is used for small tables, too. Nothing is compiled for it."""
-    if is_warm() or not is_cached():
-        return
-    program = compiled(("astct-2019",), library())
-    nobody = Rows(*(np.zeros(0, kind) for kind in KINDS))
-    run(program, nobody, np.zeros(1, np.int64), INF, False, True)
-    now_warm()
 
 
 def _tables(facts: Any) -> Iterator[pa.Table]:

@@ -1,4 +1,4 @@
-"""The same machine, compiled: the functions of `PARTS` under numba.
+"""The same machine, compiled: the functions of `PARTS` under numba, and `onward.py`, which only they use.
 
 The compiled code knows no definition, so a changed definition needs no new compilation. The cache on
 disk lies in a folder named by the hash of these sources, of where they lie, and of the versions of numba
@@ -10,16 +10,17 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import threading
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from tocsin.grading import intake, leaves, machine, nodes, opcodes, program, rungs
+from tocsin.grading import intake, leaves, machine, nodes, onward, opcodes, program, rungs
 
 PARTS = (leaves, nodes, rungs, intake, machine)
+#: What is called from Python: each is compiled, and kept on disk, with all that it calls.
+ENTRIES = ("grade_all", "onward_all")
 #: Small functions of every row, and the path to them: without their call overhead, three times faster.
 INLINED = {
     "touch",
@@ -42,7 +43,7 @@ INLINED = {
     "update_leaves",
 }
 
-_warm = threading.Event()
+_warm: set[str] = set()
 
 
 def cache_root() -> Path:
@@ -56,7 +57,7 @@ def cache_root() -> Path:
 def fingerprint() -> str:
     """The hash of what the compiled code is made from, wherever the sources lie."""
     digest = hashlib.sha256()
-    for part in (*PARTS, opcodes, program):
+    for part in (*PARTS, onward, opcodes, program):
         digest.update(Path(str(part.__file__)).read_bytes())
     digest.update(f"{_numba_version()} {sys.version}".encode())
     return digest.hexdigest()
@@ -70,19 +71,19 @@ def cache_folder() -> Path:
     return cache_root() / f"machine-{hashlib.sha256(place.encode()).hexdigest()[:16]}"
 
 
-def is_cached() -> bool:
+def is_cached(entry: str = "grade_all") -> bool:
     """Whether the machine has been compiled on this computer before."""
-    return any(cache_folder().rglob("*.nbi"))
+    return any(cache_folder().rglob(f"*.{entry}-*.nbi"))
 
 
-def is_warm() -> bool:
-    """Whether this process was told to have it loaded (`batch.warm`): then it costs nothing to use."""
-    return _warm.is_set()
+def is_warm(entry: str = "grade_all") -> bool:
+    """Whether this process was told to have it loaded (`ward.warm`): then it costs nothing to use."""
+    return entry in _warm
 
 
-def now_warm() -> None:
+def now_warm(entry: str) -> None:
     """Say that it is loaded."""
-    _warm.set()
+    _warm.add(entry)
 
 
 def _numba_version() -> str:
@@ -91,9 +92,19 @@ def _numba_version() -> str:
     return version("numba")
 
 
-@lru_cache(maxsize=1)
 def grade_all() -> Callable[..., Any]:
     """`machine.grade_all`, compiled (from the cache on disk where it has been compiled before)."""
+    return _entries()["grade_all"]
+
+
+def onward_all() -> Callable[..., Any]:
+    """`onward.onward_all`, likewise."""
+    return _entries()["onward_all"]
+
+
+@lru_cache(maxsize=1)
+def _entries() -> dict[str, Callable[..., Any]]:
+    """Every entry; numba compiles each, or finds it on disk, when it is first called."""
     import numba
 
     config: Any = numba.config
@@ -102,22 +113,21 @@ def grade_all() -> Callable[..., Any]:
     before = config.CACHE_DIR
     config.CACHE_DIR = str(cache_folder())
     try:
-        names: dict[str, Any] = {}
-        for part in PARTS:
-            names |= vars(part)
-        compiled: dict[str, Any] = dict(names)
-        for part in PARTS:
+        compiled: dict[str, Any] = {}
+        for part in (*PARTS, onward):
+            compiled |= vars(part)
+        for part in (*PARTS, onward):
             for name, function in vars(part).items():
                 if isinstance(function, FunctionType) and function.__module__ == part.__name__:
                     twin = FunctionType(function.__code__, compiled, name, function.__defaults__)
                     twin.__module__ = function.__module__
-                    # Only the entry is called from Python: the others need no doors of their own (a third
-                    # of the time to compile) and lie inside its file.
-                    entry = name == "grade_all"
+                    # Only entries are called from Python: the others need no doors of their own (a third
+                    # of the time to compile) and lie inside their files.
+                    entry = name in ENTRIES
                     compiled[name] = njit(
                         cache=entry, nogil=True, error_model="numpy", forceinline=name in INLINED, _nrt=False,
                         no_cpython_wrapper=not entry, no_cfunc_wrapper=not entry,
                     )(twin)  # fmt: skip
-        return compiled["grade_all"]  # type: ignore[no-any-return]
+        return {name: compiled[name] for name in ENTRIES}
     finally:
         config.CACHE_DIR = before

@@ -74,6 +74,8 @@ S_CHANNEL = record(
 S_NODE = record("value dirty due pulse mark")
 S_CATEGORY = record("before now crs time")
 S_SCALE = record("start grade up_to ambiguous because waiting judgement flags change dirty")
+#: Where a patient stands: the last instant decided or being decided, the one being decided, how it ended.
+S_PLACE = record("clock pending dead")
 
 
 class Program(NamedTuple):
@@ -109,20 +111,21 @@ class State(NamedTuple):
 
 def new_state(p: Program, *, plain: bool) -> Any:
     """Room for one patient: arrays for compiled code, lists of records for plain Python."""
-    channels, nodes = len(p.channel), len(p.node)
-    state = State(
-        np.zeros(12, np.int64),
-        np.zeros(channels, S_CHANNEL),
-        np.zeros(nodes, S_NODE),
-        np.zeros(len(p.category), S_CATEGORY),
-        np.zeros(len(p.scale), S_SCALE),
-        np.zeros(nodes * REGISTERS, np.int64),
-        np.zeros(nodes * RING, np.int64),
-        np.zeros(channels, np.int64),
-        np.zeros(nodes, np.int64),
-        np.zeros(nodes, np.int64),
-    )
+    state = room_for(p)
     return PlainState(state) if plain else state
+
+
+def room_for(p: Program, patients: int | None = None) -> State:
+    """A state in arrays; of many patients, each is one line of every array."""
+    channels, nodes = len(p.channel), len(p.node)
+    shapes = (
+        (12, np.int64), (channels, S_CHANNEL), (nodes, S_NODE), (len(p.category), S_CATEGORY),
+        (len(p.scale), S_SCALE), (nodes * REGISTERS, np.int64), (nodes * RING, np.int64),
+        (channels, np.int64), (nodes, np.int64), (nodes, np.int64),
+    )  # fmt: skip
+    return State(
+        *(np.zeros(length if patients is None else (patients, length), kind) for length, kind in shapes)
+    )
 
 
 class PlainState:

@@ -71,10 +71,13 @@ def charted(table: pa.Table, name: str) -> bool:
     return name in table.column_names and table[name].null_count < len(table)
 
 
-def prepare(table: pa.Table, compiled: Compiled, lib: Measured) -> tuple[Rows, Ints, pa.Array]:
+def prepare(
+    table: pa.Table, compiled: Compiled, lib: Measured, methods: dict[str, int] | None = None
+) -> tuple[Rows, Ints, pa.Array]:
     """The rows of whole patients, where each patient starts, and their ids in that order.
 
     Rows no scale reads are left out, but for each patient's first, which says when the record begins.
+    `methods` are the numbers that methods have had so far, and gets those that are new.
     """
     patient, ids = encoded(table["patient_id"])
     time = np.asarray(table["time"].cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy())
@@ -116,11 +119,11 @@ def prepare(table: pa.Table, compiled: Compiled, lib: Measured) -> tuple[Rows, I
     low, high, text_code = values(value, measure, kinds[measure], text_of, words_of, compiled, lib)
     method = np.zeros(length, np.int32)
     if charted(table, "method"):
-        codes, methods = encoded(table["method"])
-        known = {name: i for i, name in enumerate(compiled.methods)}
-        spelled = sorted(set(methods) - set(known))
-        known |= {name: len(compiled.methods) + i for i, name in enumerate(spelled)}
-        method = np.array([*(known[name] for name in methods), 0], np.int32)[taken(codes)]
+        codes, spelled = encoded(table["method"])
+        known = {name: i for i, name in enumerate(compiled.methods)} if methods is None else methods
+        for name in sorted(set(spelled) - set(known)):
+            known[name] = len(known)
+        method = np.array([*(known[name] for name in spelled), 0], np.int32)[taken(codes)]
     more, extra = extras(table, taken, length)
     rows = Rows(time, measure, low, high, text_code, method, more, *extra)
     starts = np.concatenate([np.flatnonzero(np.concatenate([[True], patient[1:] != patient[:-1]])), [length]])

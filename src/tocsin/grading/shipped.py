@@ -23,7 +23,7 @@ def packed() -> bytes | None:
     """This computer's compiled machine, None where it has not been compiled."""
     if not is_cached():
         return None
-    files = {path.name: path.read_bytes() for path in cache_folder().rglob("*.nb[ic]")}
+    files = {path.name: path.read_bytes() for path in cache_folder().rglob("*.grade_all-*.nb[ic]")}
     return zlib.compress(pickle.dumps((fingerprint(), files)), 1)
 
 

@@ -23,7 +23,7 @@ from tocsin.grading.rows import prepare
 from tocsin.watch.births import DETAILS, day_of
 from tocsin.watch.intake import plain
 from tocsin.watch.newest import Newest, telling
-from tocsin.watch.standing import Reader, Span, Standing
+from tocsin.watch.standing import Reader, Span, Standing, Told
 
 Row = Mapping[str, Any]
 
@@ -94,15 +94,20 @@ def take_up(
     ahead = run(program, prepared, starts, INF, False, fast)
     ahead = ahead[(ahead[:, 3] > now) & (ahead[:, 3] < INF)]
     np.minimum.at(soonest, ahead[:, 0], ahead[:, 3])
-    newest = {who: Newest.of(facts, lib) for who, facts in grouped(plain(telling(table, lib))).items()}
+    newest = newest_of(table, lib)
     found: dict[str, Held] = {}
     for place, who in enumerate(names):
-        standing, spans = reader.read(answers.get(place, []), now)
+        standing, spans = reader.read((), answers.get(place, []), now, Told())
         found[who] = Held(standing, spans, int(soonest[place]), newest[who])
     for fact in notable(rows, lib):
         if fact["patient_id"] in found:
             found[fact["patient_id"]].note(fact, lib)
     return found
+
+
+def newest_of(table: pa.Table, lib: Library) -> dict[str, Newest]:
+    """What is newest of each person, from all canonical facts."""
+    return {who: Newest.of(facts, lib) for who, facts in grouped(plain(telling(table, lib))).items()}
 
 
 def grouped(facts: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tocsin.grading.compile import Compiled
@@ -47,6 +47,36 @@ class Standing:
         )  # fmt: skip
 
 
+@dataclass(slots=True)
+class Course:
+    """What one scale said so far: runs of one grade and one `up_to`, and what was proven in them."""
+
+    last: Sequence[int]
+    runs: list[Span]
+    proven: int = 0
+    since: int | None = None
+
+    def copy(self) -> Course:
+        """The same, to go on from without changing this one."""
+        return Course(self.last, self.runs.copy(), self.proven, self.since)
+
+    def take(self, row: Sequence[int]) -> None:
+        """One row more, whatever its reasons."""
+        self.last = row
+        if not self.runs or (self.runs[-1].grade, self.runs[-1].up_to) != (row[4], row[5]):
+            run = Span(row[2], row[4], row[5])
+            self.runs.append(run)
+            self.proven, self.since = proven_after(self.proven, self.since, run)
+
+
+@dataclass(slots=True)
+class Told:
+    """What was said of one person and is settled, by scale; `ahead` begins later than the last answer."""
+
+    courses: dict[int, Course] = field(default_factory=dict)
+    ahead: list[Sequence[int]] = field(default_factory=list)
+
+
 class Reader:
     """Turns rows of numbers (`rungs.COLUMNS`) into answers; each set of words is spelled out once."""
 
@@ -61,25 +91,37 @@ class Reader:
         self.known: dict[tuple[int, int, int], tuple[str, ...]] = {}
 
     def read(
-        self, rows: Sequence[Sequence[int]], now: int
+        self, settled: Sequence[Sequence[int]], beside: Sequence[Sequence[int]], now: int, told: Told
     ) -> tuple[dict[str, Standing], dict[str, list[Span]]]:
-        """The standing answer and the run of grades of every scale; rows of one patient, in order of time."""
-        of: dict[int, list[Sequence[int]]] = {}
+        """The standing answer and the run of grades of every scale of one person, from what was told of it
+        before, what is settled since (told from now on) and what is said beside it; in order of time."""
+        rows, told.ahead = [*told.ahead, *settled], []
         for row in rows:
-            of.setdefault(row[1], []).append(row)
+            if row[2] <= now:
+                known = told.courses.get(row[1])
+                if known is None:
+                    known = told.courses[row[1]] = Course(row, [])
+                known.take(row)
+            else:
+                told.ahead.append(row)
+        courses = {k: course.copy() for k, course in told.courses.items()}
+        for row in beside:
+            if row[2] <= now:
+                known = courses.get(row[1])
+                if known is None:
+                    known = courses[row[1]] = Course(row, [])
+                known.take(row)
         standing: dict[str, Standing] = {}
         spans: dict[str, list[Span]] = {}
-        for k, mine in sorted(of.items()):
+        for k, course in sorted(courses.items()):
             scale, definition = self.scales[k]
-            runs = joined(mine)
-            proven, since = proven_in(runs)
-            last = mine[-1]
+            last = course.last
             because, waiting, judgement, flags = (self.words(k, last, column) for column in self.names)
             standing[scale] = Standing(
                 scale, last[2], now, last[4], last[5], bool(last[6]), because, waiting, judgement, flags,
-                definition, proven, since,
+                definition, course.proven, course.since,
             )  # fmt: skip
-            spans[scale] = runs
+            spans[scale] = course.runs
         return standing, spans
 
     def words(self, k: int, row: Sequence[int], column: int) -> tuple[str, ...]:
@@ -92,29 +134,28 @@ class Reader:
         return found
 
 
-def joined(rows: Sequence[Sequence[int]]) -> list[Span]:
-    """Rows as runs of one grade and one `up_to`, whatever the reasons."""
-    runs: list[Span] = []
-    for row in rows:
-        if not runs or (runs[-1].grade, runs[-1].up_to) != (row[4], row[5]):
-            runs.append(Span(row[2], row[4], row[5]))
-    return runs
+def proven_after(proven: int, since: int | None, run: Span) -> tuple[int, int | None]:
+    """The highest grade proven and never ruled out since, and when it lapsed (None: it stands), after one run
+    more.
+
+    >>> proven_after(3, None, Span(9, 0, 4))
+    (3, 9)
+    >>> proven_after(3, None, Span(5, 0, 1)), proven_after(1, 5, Span(9, 0, 4))
+    ((1, 5), (1, 5))
+    """
+    left = min(proven, run.up_to)
+    if run.grade >= left:
+        return run.grade, None
+    return left, run.start if since is None or left < proven else since
 
 
-def proven_in(runs: Sequence[Span]) -> tuple[int, int | None]:
-    """The highest grade proven and never ruled out since, and when it lapsed (None: it stands).
+def proven_in(runs: Iterable[Span]) -> tuple[int, int | None]:
+    """The same of a whole record.
 
     >>> proven_in([Span(0, 0, 0), Span(5, 3, 3), Span(9, 0, 4)])
     (3, 9)
-    >>> proven_in([Span(0, 3, 3), Span(5, 0, 1), Span(9, 0, 4)])
-    (1, 5)
     """
     proven, since = 0, None
     for run in runs:
-        left = min(proven, run.up_to)
-        if run.grade >= left:
-            proven, since = run.grade, None
-        else:
-            since = run.start if since is None or left < proven else since
-            proven = left
+        proven, since = proven_after(proven, since, run)
     return proven, since

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
-from tocsin.grading.batch import warm
+from tocsin.grading.ward import warm
 from tocsin.watch.journal import failed
 
 #: New objects after which Python looks for cycles among them, and how many such looks go to a wider one.
