@@ -62,6 +62,7 @@ def fhir(db: str, number: int, size: int) -> None:
     ]  # fmt: skip
     secret = token(db, "device")
     served = Served(db)
+    served.settle()
     con = http.client.HTTPConnection("127.0.0.1", served.port, timeout=120)
     headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/fhir+json"}
     took = []

@@ -67,6 +67,13 @@ class Served:
         """CPU seconds used."""
         return cpu_of(self.process.pid)
 
+    def settle(self) -> None:
+        """Wait until it has loaded what it loads beside its first answers."""
+        before, used = -1.0, self.cpu()
+        while used - before > 0.02:
+            time.sleep(0.5)
+            before, used = used, self.cpu()
+
     def end(self, number: int = signal.SIGTERM) -> float:
         """End it; returns the seconds that took."""
         began = time.monotonic()

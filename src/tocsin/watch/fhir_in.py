@@ -303,7 +303,9 @@ def said_of(each: Entry) -> dict[str, str | None]:
 
 def digest(each: Entry) -> str:
     """What makes a resource the same one: all it says but for what a server adds."""
-    said = {key: value for key, value in each.resource.items() if key not in ("meta", "text")}
+    said = each.resource
+    if "meta" in said or "text" in said:
+        said = {key: value for key, value in said.items() if key not in ("meta", "text")}
     return blake2b(orjson.dumps(said, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
 
 

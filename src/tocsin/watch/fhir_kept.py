@@ -8,29 +8,32 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from tocsin.watch.ledger import chunks, insert
+from tocsin.watch.ledger import among, chunks, insert
 from tocsin.watch.schema import facts, fhir_resources
 
 Name = tuple[str, str]
+KNOWN = ("kind", "id", "version", "digest")
 COLUMNS = ("kind", "id", "version", "patient_id", "digest", "body")
 
 
-def newest(con: sa.Connection, names: Sequence[Name]) -> dict[Name, Any]:
-    """The newest version of each resource that is kept: `version`, `digest`, `received`."""
+def newest(con: sa.Connection, names: Sequence[Name], *more: str) -> dict[Name, Any]:
+    """The newest version of each resource that is kept: `kind`, `id`, `version`, `digest`, and `more`."""
+    ids: dict[str, list[str]] = {}
+    for kind, id in names:
+        ids.setdefault(kind, []).append(id)
     found: dict[Name, Any] = {}
-    for part in chunks(names, 200):
-        query = sa.select(fhir_resources).where(
-            fhir_resources.c.kind.in_({kind for kind, _ in part}),
-            fhir_resources.c.id.in_({id for _, id in part}),
-        )
-        for row in con.execute(query.order_by(fhir_resources.c.version)):
-            found[row.kind, row.id] = row
+    text = f"select {', '.join((*KNOWN, *more))} from fhir_resources where kind = ? and id in"
+    for kind, mine in ids.items():
+        for part in chunks(mine):
+            for row in among(con, text, part, kind):
+                if (row.kind, row.id) not in found or found[row.kind, row.id].version < row.version:
+                    found[row.kind, row.id] = row
     return found
 
 
 def bodies(con: sa.Connection, names: Sequence[Name]) -> dict[str, dict[str, Any]]:
     """Resources as they were last sent, by `Kind/id`."""
-    return {f"{kind}/{id}": orjson.loads(row.body) for (kind, id), row in newest(con, names).items()}
+    return {f"{kind}/{id}": orjson.loads(row.body) for (kind, id), row in newest(con, names, "body").items()}
 
 
 def version(con: sa.Connection, kind: str, id: str, number: int | None = None) -> Any:
@@ -67,4 +70,4 @@ def facts_of(con: sa.Connection, patient_id: str, kept: Any) -> list[tuple[str, 
 
 def keep(con: sa.Connection, now: int, rows: Iterable[tuple[Any, ...]]) -> None:
     """Store versions; the caller holds the writing transaction."""
-    insert(con, fhir_resources, (*COLUMNS, "received"), ((*row, now) for row in rows))
+    insert(con, fhir_resources, (*COLUMNS, "received"), [(*row, now) for row in rows])

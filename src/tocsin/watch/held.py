@@ -22,6 +22,7 @@ from tocsin.grading.opcodes import INF
 from tocsin.grading.rows import prepare
 from tocsin.watch.births import DETAILS, day_of
 from tocsin.watch.intake import plain
+from tocsin.watch.ledger import COLUMNS
 from tocsin.watch.newest import Newest, telling
 from tocsin.watch.standing import Reader, Span, Standing, Told
 
@@ -47,8 +48,10 @@ class Held:
         """Remember what of a stored row decides how later ones are taken."""
         self.infusions = self.infusions or by_weight(row, lib)
         self.looks_back = self.looks_back or bool(row["replaces"])
-        if row["measure"] == "weight" and row not in self.weights:
-            self.weights.append(row)
+        if row["measure"] == "weight":
+            said = {name: row[name] for name in COLUMNS}
+            if said not in self.weights:
+                self.weights.append(said)
         if row["measure"] == "age" and row["source"] == DETAILS:
             self.ages[day_of(row["time"]).year] = row["time"]
 

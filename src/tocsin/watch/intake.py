@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from tocsin.definitions.load import Library
 from tocsin.facts import read_rows
 from tocsin.facts.columns import READ, FactsError
 from tocsin.sources.table import File, Form
-from tocsin.watch.clock import moment_of
+from tocsin.watch.clock import MINUTE, moment_of
 
+#: What makes every time since 1828 positive.
+ERA = 1 << 52
 #: How far ahead of the service a sender's clock may be.
 AHEAD = 10 * 60 * 1_000_000
 #: The most characters of one text.
@@ -34,6 +37,9 @@ SAID = (
     "patient_id", "time", "measure", "value", "text", "unit", "end", "ref_low", "ref_high", "method",
     "recorded", "source", "replaces", "charted_value", "charted_unit",
 )  # fmt: skip
+SAYING = itemgetter(*SAID)
+#: Times that may not lie in the future.
+DATED = ("time", "recorded")
 #: How marks of refused rows are called, and facts that came without a source.
 MARK, OWN = "refused:", "fact:"
 
@@ -86,9 +92,10 @@ def read(batches: Sequence[pa.RecordBatch], *, lib: Library, now: int) -> Intake
                 intake.refused.append(told)
             else:
                 intake.kept.append({**told, "kind": reject["kind"]})
+        late = _late(rows, now)
         for row in plain(rows):
-            if late := _ahead(row, now):
-                intake.refused.append(late)
+            if late and (refusal := _ahead(row, now)):
+                intake.refused.append(refusal)
                 continue
             mark = row["row"] in lost
             if mark:
@@ -175,16 +182,36 @@ def _storable(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Refused]]:
 
 def plain(rows: pa.Table) -> list[dict[str, Any]]:
     """Rows as dictionaries, times as microseconds."""
-    columns = {
-        name: (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist()
-        for name, column in zip(rows.column_names, rows.columns, strict=True)
-    }
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    names = rows.column_names
+    columns = [_values(column.combine_chunks()) for column in rows.columns]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """A column as a list; what Arrow does for every value by itself, for all that can be done at once."""
+    if column.null_count == len(column):
+        return [None] * len(column)
+    if pa.types.is_dictionary(column.type):
+        words = [*column.dictionary.to_pylist(), None]
+        return [words[code] for code in pc.fill_null(column.indices, -1).to_numpy().tolist()]
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.int64())
+    if pa.types.is_primitive(column.type) and not column.null_count:
+        values: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
+        return values
+    listed: list[Any] = column.to_pylist()
+    return listed
+
+
+def _late(rows: pa.Table, now: int) -> bool:
+    """Whether any row lies in the future."""
+    found = [pc.max(rows[name]).cast(pa.int64()).as_py() for name in DATED]
+    return any(each is not None and each > now + AHEAD for each in found)
 
 
 def _ahead(row: Mapping[str, Any], now: int) -> Refused | None:
     """The refusal of a row from the future: a wrong zone or clock would hide what comes until then."""
-    for name in ("time", "recorded"):
+    for name in DATED:
         if row[name] is not None and row[name] > now + AHEAD:
             return _refusal(
                 row["row"],
@@ -196,12 +223,17 @@ def _ahead(row: Mapping[str, Any], now: int) -> Refused | None:
 
 
 def _named(row: dict[str, Any], mark: bool) -> dict[str, Any]:
-    """A row with its hash and, where it has none, a source by which a correction can name it."""
-    said = orjson.dumps([row[name] for name in SAID])
-    row["hash"] = blake2b(said, digest_size=16, person=b"mark" if mark else b"fact").hexdigest()
+    """A row with its hash and, where it has none, a source by which a correction can name it.
+
+    The hash begins with the minute of the fact: facts that come one after the other lie side by side in the
+    index of hashes, however large it is.
+    """
+    said = orjson.dumps(SAYING(row))
+    name = blake2b(said, digest_size=16, person=b"mark" if mark else b"fact").hexdigest()
+    row["hash"] = f"{max(row['time'] + ERA, 0) // MINUTE:08x}{name[:24]}"
     if mark:
         own = f":{row['source']}" if row["source"] else ""
-        row["source"] = f"{MARK}{row['hash']}{own}"
+        row["source"] = f"{MARK}{name}{own}"
     elif row["source"] is None:
-        row["source"] = OWN + row["hash"]
+        row["source"] = OWN + name
     return row

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -39,26 +41,42 @@ def known_hashes(con: sa.Connection, hashes: Sequence[str]) -> set[str]:
     """Those of `hashes` under which a fact is stored."""
     found: set[str] = set()
     for part in chunks(hashes):
-        found.update(con.execute(sa.select(facts.c.hash).where(facts.c.hash.in_(part))).scalars())
+        found.update(row[0] for row in among(con, "select hash from facts where hash in", part))
     return found
 
 
-def append(con: sa.Connection, rows: Sequence[Row], *, received: int) -> None:
-    """Store rows not stored before, each with its `sender`; the caller holds the writing transaction."""
-    insert(con, facts, STORED, [
-        [received if name == "received" else row.get(name) for name in STORED] for row in rows
-    ])  # fmt: skip
+def among(con: sa.Connection, text: str, values: Sequence[Any], *before: Any) -> sa.CursorResult[Any]:
+    """Rows of a statement of ours whose last column is one of `values`, by the driver alone; `before` are the
+    values of the `?` in it."""
+    mark = "?" if con.dialect.positional else "%s"
+    text = f"{text.replace('?', mark)} ({', '.join([mark] * len(values))})"
+    return con.exec_driver_sql(text, (*before, *values))
 
 
-def insert(con: sa.Connection, table: sa.Table, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Facts that one transaction stored: all there are between two numbers, and when they came in."""
+
+    before: int
+    last: int
+    received: int
+    rows: Sequence[Row]
+
+
+def append(con: sa.Connection, rows: Sequence[Row]) -> None:
+    """Store rows not stored before, each with all that is `STORED`; the caller holds the transaction."""
+    insert(con, facts, STORED, list(map(itemgetter(*STORED), rows)))
+
+
+def insert(con: sa.Connection, table: sa.Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
     """Store rows of plain values (texts, numbers, nulls), each in the order of `names`, by the driver alone:
     what a statement does for each row costs more than the row."""
     text, places = _statement(con.dialect, table, tuple(names))
-    found: list[Any]
-    if con.dialect.positional:
-        found = [tuple(row[place] for place in places) for row in rows]
-    else:
+    found: Sequence[Any] = rows
+    if not con.dialect.positional:
         found = [dict(zip(names, row, strict=True)) for row in rows]
+    elif places != tuple(range(len(names))):
+        found = list(map(itemgetter(*places), rows))
     for part in chunks(found):
         con.exec_driver_sql(text, list(part))
 
@@ -94,7 +112,7 @@ def refs_of(con: sa.Connection, names: Sequence[str]) -> dict[str, str]:
 
 def newest(con: sa.Connection) -> int:
     """The number of the last fact stored; 0 where there is none."""
-    return int(con.execute(sa.select(sa.func.coalesce(sa.func.max(facts.c.seq), 0))).scalar_one())
+    return int(con.exec_driver_sql("select coalesce(max(seq), 0) from facts").scalar_one())
 
 
 def after(con: sa.Connection, seq: int, most: int) -> list[dict[str, Any]]:

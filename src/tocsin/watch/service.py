@@ -193,32 +193,42 @@ class Service:
                 "use that patient's token",
             )
 
-    def catch_up(self) -> None:
-        """Bring the machines up to the last fact stored, by whichever worker."""
+    def catch_up(self, new: ledger.Appended | None = None) -> None:
+        """Bring the machines up to the last fact stored, by whichever worker; `new` was stored just now."""
         with self.machines:
+            if new is not None and new.before == self.seq:  # what lies between need not be read back
+                self._follow(new)
+                return
             while True:
                 with self.store.reading() as con:
                     rows = ledger.after(con, self.seq, STEP)
                 if not rows:
                     return
-                self.people.admit({row["patient_id"] for row in rows})
-                mine = self._of_persons(rows)
-                # a person's facts are read back up to this number, so it moves first
-                self.seq, before = rows[-1]["seq"], self.seq
-                try:
-                    changes = self.memory.take(mine, self.clock.now())
-                except BaseException:
-                    self.seq = before
-                    raise
-                self.received = rows[-1]["received"]
-                self._tell(changes)
-                for who in dict.fromkeys(row["patient_id"] for row in mine):
-                    self._publish("fact", who)
-                self.sweep.note(dict.fromkeys(row["patient_id"] for row in mine), changes)
+                last = rows[-1]
+                self._follow(ledger.Appended(self.seq, last["seq"], last["received"], rows))
 
-    def _of_persons(self, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _follow(self, new: ledger.Appended) -> None:
+        """Grade what comes after what is graded already, and tell."""
+        if not new.rows:
+            return
+        self.people.admit({row["patient_id"] for row in new.rows})
+        mine = self._of_persons(new.rows)
+        self.seq = new.last  # a person's facts are read back up to this number, so it moves first
+        try:
+            changes = self.memory.take(mine, self.clock.now())
+        except BaseException:
+            self.seq = new.before
+            raise
+        self.received = new.received
+        self._tell(changes)
+        people = dict.fromkeys(row["patient_id"] for row in mine)
+        for who in people:
+            self._publish("fact", who)
+        self.sweep.note(people, changes)
+
+    def _of_persons(self, rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Rows under the persons they are about; without those who are no longer watched."""
-        found: list[dict[str, Any]] = []
+        found: list[Mapping[str, Any]] = []
         for row in rows:
             person = self.people.of.get(self.people.person(row["patient_id"]))
             if person is not None and person.discharged is None:

@@ -30,6 +30,8 @@ WAITING = 1_000
 #: Seconds after which a sender that was not answered is told so.
 PATIENCE = 30.0
 NEVER = float("-inf")
+#: Seconds for which a sender that was answered counts as one that waits.
+LATELY = 0.5
 
 
 Row = dict[str, Any]
@@ -57,12 +59,13 @@ class Job:
 class Writer:
     """Stores what is handed in; `after` is called once it is durable and before the sender is answered."""
 
-    def __init__(self, store: Store, after: Callable[[], None]) -> None:
+    def __init__(self, store: Store, after: Callable[[ledger.Appended], None]) -> None:
         self.store, self.after = store, after
         self.jobs: queue.Queue[Job | None] = queue.Queue(WAITING)
         self.thread: threading.Thread | None = None
         self.closing = False
         self.waiting = 0
+        self.answered = NEVER
         self.refused = NEVER  # when the store last refused facts; never, once it took some again
         self._door = threading.Lock()  # nobody is let in behind the last one
 
@@ -104,8 +107,9 @@ class Writer:
 
     @property
     def busy(self) -> bool:
-        """Whether senders wait for their answers."""
-        return self.waiting > 0 or not self.jobs.empty()
+        """Whether senders wait for their answers, or did a moment ago: who sends much sends again at once."""
+        lately = time.monotonic() - self.answered < LATELY
+        return self.waiting > 0 or lately or not self.jobs.empty()
 
     def _run(self) -> None:
         ending = False
@@ -131,7 +135,7 @@ class Writer:
 
     def _group(self, group: Sequence[Job]) -> None:
         try:
-            self._store(group)
+            new = self._store(group)
         except Exception as error:
             if isinstance(error, sa.exc.OperationalError):
                 self.refused = time.monotonic()
@@ -144,25 +148,29 @@ class Writer:
         else:
             self.refused = NEVER
             try:
-                self.after()
+                self.after(new)
             except Exception as error:
                 # stored, but not graded yet: whoever looks after the machines tries again
                 failed("grading new facts", error)
+        self.answered = time.monotonic()
         for job in group:
             job.done.set()
 
-    def _store(self, group: Sequence[Job]) -> None:
+    def _store(self, group: Sequence[Job]) -> ledger.Appended:
         """Store what is new of a group: each statement once for all of it."""
         with self.store.writing() as con:
-            now = self.store.clock.now()
+            now, before = self.store.clock.now(), ledger.newest(con)
             seen = ledger.known_hashes(con, [row["hash"] for job in group for row in job.intake.rows])
-            fresh = [self._fresh(job, seen) for job in group]
+            fresh = [self._fresh(job, seen, now) for job in group]
             rows = [row for mine in fresh for row in mine]
             refs = ledger.admit(con, (row["patient_id"] for row in rows), now)
-            ledger.append(con, rows, received=now)
+            ledger.append(con, rows)
             if gone := lifted(con, refs):
                 sent = {row["patient_id"]: row["sender"] for row in rows}
-                ledger.append(con, [{**row, "sender": sent[row["patient_id"]]} for row in gone], received=now)
+                for row in gone:
+                    row |= {"sender": sent[row["patient_id"]], "received": now}
+                ledger.append(con, gone)
+                rows += gone
             for job in group:
                 if job.beside is not None:
                     job.beside(con, now)
@@ -172,9 +180,10 @@ class Writer:
                 for job, mine in zip(group, fresh, strict=True)
                 if mine or job.intake.refused
             ])  # fmt: skip
+        return ledger.Appended(before, last, now, rows)
 
-    def _fresh(self, job: Job, seen: set[str]) -> list[Row]:
-        """The facts that are not stored yet, then the marks of refused rows; under their sender."""
+    def _fresh(self, job: Job, seen: set[str], now: int) -> list[Row]:
+        """The facts that are not stored yet, then the marks of refused rows; under their sender, as of now."""
         facts: list[Row] = []
         marks: list[Row] = []
         job.duplicates = 0  # a group that failed is tried again
@@ -184,7 +193,8 @@ class Writer:
                 job.duplicates += not mark
                 continue
             seen.add(row["hash"])
-            (marks if mark else facts).append({**row, "sender": job.actor.name})
+            row["sender"], row["received"] = job.actor.name, now
+            (marks if mark else facts).append(row)
         job.stored = len(facts)
         return [*facts, *marks]
 
