@@ -196,7 +196,6 @@ def test_sql_says_what_plain_says_and_leaves_it_in_a_table(kind, databases, plai
         assert {row["definition"] for row in own if row["scale"] == scale} == {LIB.scale(scale).hash}
 
 
-@pytest.mark.xfail(reason="the machine ends the record where that age began, SQL and the oracle at the next")
 def test_an_age_that_has_an_end_and_gives_way_before_it():
     """67, then 5 with an end, then 0.08 years: the row of the second runs to the third."""
     import oracle

@@ -243,6 +243,43 @@ def test_the_command_lists_rotates_and_revokes(tmp_path):
     assert run("--role", "device", "--expires", "soon").exit_code == 2
 
 
+def test_a_closed_account_is_out_at_once_and_in_again_when_it_is_opened(built):
+    """Its sessions end, its password opens nothing, and the log says who and how many."""
+    db = built.service.store.engine.url.render_as_string(hide_password=False)
+
+    def run(*words):
+        return CliRunner().invoke(cli, ["account", "--db", db, *words])
+
+    browser, other = built.browser("nurse"), built.browser("physician")
+    listed = run("--list")
+    assert listed.exit_code == 0
+    assert "nu-account" in listed.stdout
+    assert PASSWORD not in listed.stdout
+    closed = run("--close", "nu-account")
+    assert (closed.exit_code, "sessions ended: 1" in closed.stderr) == (0, True)
+    assert browser.get("/rows").status_code == 303
+    assert other.get("/rows").status_code == 200
+    with built.service.store.reading() as con:
+        assert auth.check_password(con, "nu-account", PASSWORD) is None
+    again = run("--close", "nu-account")
+    assert (again.exit_code, "closed already" in again.stderr) == (1, True)
+    assert run("--open", "nu-account").exit_code == 0
+    assert run("--open", "nu-account").exit_code == 1
+    with built.service.store.reading() as con:
+        assert auth.check_password(con, "nu-account", PASSWORD) == "nurse"
+        said = [row.action for row in con.execute(sa.select(entries)) if row.action.startswith("account:")]
+    assert said[-2:] == ["account:close", "account:open"]
+
+
+@pytest.mark.parametrize("name", ["nu-acount", "a\x00b", ""])
+def test_an_account_that_is_not_there_is_not_closed(built, name):
+    db = built.service.store.engine.url.render_as_string(hide_password=False)
+    told = CliRunner().invoke(cli, ["account", "--db", db, "--close", name])
+    assert told.exit_code == 1
+    assert "fix: tocsin account --list" in told.stderr
+    assert CliRunner().invoke(cli, ["account", "--db", db]).exit_code == 2
+
+
 def test_a_demonstrations_visitor_is_not_signed_out_by_its_fast_clock(tmp_path):
     """Half an hour is half an hour of the visitor's, not of the simulated ward's."""
     with house(f"sqlite:///{tmp_path}/w.db") as built:

@@ -57,6 +57,7 @@ def test_who_ends_meanwhile_leaves_nobody_compiling(tmp_path):
 def test_where_nothing_can_be_kept_nothing_is_compiled(tmp_path):
     """A folder that cannot be made: every start would compile anew."""
     (tmp_path / "file").write_text("")
-    program = ENDED.replace("while warming.child is None:\n    time.sleep(0.01)\n", "warming.thread.join(60)\n")
+    waits = "while warming.child is None:\n    time.sleep(0.01)\n"
+    program = ENDED.replace(waits, "warming.thread.join(60)\n")
     program = program.replace("warming.child.wait(30) != 0", "warming.child is None")
     assert said(program, tmp_path / "file" / "cache") == ["True False"]

@@ -23,6 +23,7 @@ COMMANDS = {
     "cohort": ("tocsin.cli.cohort", "Report on a cohort: shares, times, figures, tables, exports."),
     "watch": ("tocsin.cli.watch", "Watch a ward live: board, alerts, doors for facts."),
     "token": ("tocsin.cli.token", "Make, list, revoke and rotate tokens for programs."),
+    "account": ("tocsin.cli.account", "List, close and open the accounts of people."),
     "approve": ("tocsin.cli.approve", "Note that a named clinician approved definitions."),
     "audit": ("tocsin.cli.audit", "Check and list what was read and changed."),
     "backup": ("tocsin.cli.keep", "Copy the live service's store into one file."),

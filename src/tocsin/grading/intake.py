@@ -137,6 +137,8 @@ def read(
         if charted.time == t:
             merge(p, s, c, a, b, method, due, ended, default)
         else:
+            if charted.due < INF:  # what gives way before its end changes something, whatever follows
+                charted.seen = t
             charted.last_time = charted.time
             charted.last_low = charted.low
             charted.last_high = charted.high

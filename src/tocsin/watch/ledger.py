@@ -24,6 +24,7 @@ FACT = [facts.c[name] for name in COLUMNS]
 KNOWN = (facts.c.seq, facts.c.received)
 
 Row = Mapping[str, Any]
+Values = tuple[Any, ...]
 
 
 def chunks(items: Sequence[Any], size: int = CHUNK) -> Iterator[Sequence[Any]]:
@@ -68,7 +69,7 @@ def append(con: sa.Connection, rows: Sequence[Row]) -> None:
     insert(con, facts, STORED, list(map(itemgetter(*STORED), rows)))
 
 
-def insert(con: sa.Connection, table: sa.Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+def insert(con: sa.Connection, table: sa.Table, names: Sequence[str], rows: Sequence[Values]) -> None:
     """Store rows of plain values (texts, numbers, nulls), each in the order of `names`, by the driver alone:
     what a statement does for each row costs more than the row."""
     text, places = _statement(con.dialect, table, tuple(names))

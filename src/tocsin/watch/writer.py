@@ -183,7 +183,7 @@ class Writer:
         return ledger.Appended(before, last, now, rows)
 
     def _fresh(self, job: Job, seen: set[str], now: int) -> list[Row]:
-        """The facts that are not stored yet, then the marks of refused rows; under their sender, as of now."""
+        """The facts that are not stored yet, then the marks of refused rows; with their sender, and when."""
         facts: list[Row] = []
         marks: list[Row] = []
         job.duplicates = 0  # a group that failed is tried again

@@ -11,7 +11,8 @@ down_revision = "5"
 
 SQLITE = (
     "drop trigger facts_update",
-    "update facts set hash = printf('%08x', max(0, (time + 4503599627370496) / 60000000)) || substr(hash, 1, 24)"
+    "update facts set hash ="
+    " printf('%08x', max(0, (time + 4503599627370496) / 60000000)) || substr(hash, 1, 24)"
     " where hash not like '%w'",
     "create trigger facts_update before update on facts begin\n"
     "  select raise(abort, 'facts are only ever added');\nend",
