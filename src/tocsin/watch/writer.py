@@ -30,8 +30,8 @@ WAITING = 1_000
 #: Seconds after which a sender that was not answered is told so.
 PATIENCE = 30.0
 NEVER = float("-inf")
-#: Seconds for which a sender that was answered counts as one that waits.
-LATELY = 0.5
+#: Rows from which a group is much, and the seconds for which its senders then count as waiting.
+MUCH, LATELY = 200, 0.5
 
 
 Row = dict[str, Any]
@@ -65,7 +65,7 @@ class Writer:
         self.thread: threading.Thread | None = None
         self.closing = False
         self.waiting = 0
-        self.answered = NEVER
+        self.flooded = NEVER  # when somebody who had sent much was last answered
         self.refused = NEVER  # when the store last refused facts; never, once it took some again
         self._door = threading.Lock()  # nobody is let in behind the last one
 
@@ -107,9 +107,8 @@ class Writer:
 
     @property
     def busy(self) -> bool:
-        """Whether senders wait for their answers, or did a moment ago: who sends much sends again at once."""
-        lately = time.monotonic() - self.answered < LATELY
-        return self.waiting > 0 or lately or not self.jobs.empty()
+        """Whether senders wait for their answers, or will in a moment: who sends much sends again at once."""
+        return self.waiting > 0 or not self.jobs.empty() or time.monotonic() - self.flooded < LATELY
 
     def _run(self) -> None:
         ending = False
@@ -152,7 +151,8 @@ class Writer:
             except Exception as error:
                 # stored, but not graded yet: whoever looks after the machines tries again
                 failed("grading new facts", error)
-        self.answered = time.monotonic()
+        if sum(len(job.intake.rows) for job in group) >= MUCH:
+            self.flooded = time.monotonic()
         for job in group:
             job.done.set()
 
