@@ -251,8 +251,8 @@ def hold(db: str, patients: int, days: int) -> None:
         taken = intake.read(intake.batches_of(rows)[0], lib=lib, now=store.clock.now()).rows
         with store.writing() as con:
             ledger.admit(con, [row["patient_id"] for row in taken], store.clock.now())
-            sent = [{**row, "sender": "bench"} for row in taken]
-            ledger.append(con, sent, received=store.clock.now())
+            received = store.clock.now()
+            ledger.append(con, [{**row, "sender": "bench", "received": received} for row in taken])
             people.changed(con)
         count += len(taken)
     store.close()
