@@ -224,3 +224,40 @@ def test_live_is_batch_on_postgresql(postgres_url, machines):
         url = postgres_url
 
     run_state_machine_as_test(OnPostgres, settings=settings(max_examples=8, stateful_step_count=10, **QUIET))
+
+
+def test_what_fails_half_way_costs_no_part_of_the_record(tmp_path, machines, monkeypatch):
+    """The machine has moved on when the store goes away; afterwards the record is whole."""
+    clock = HandClock(START + 40 * HOUR)
+    service = Service(
+        Store.open(f"sqlite:///{tmp_path}/w.db", clock), lib=LIB, scales=SCALES, settings=Settings(demo=True)
+    )
+    service.start()
+    facts: list[dict[str, Any]] = []
+
+    def send(hours: float, value: float) -> None:
+        moment = moment_of(round(START + hours * HOUR)).isoformat()
+        fact = {"patient_id": "p", "time": moment, "measure": "temperature", "value": value, "unit": "Cel"}
+        facts.append({**fact, "source": f"row:{hours}"})
+        service.ingest(facts[-1:], SYSTEM)
+
+    send(0, 37.0)
+    send(2, 38.6)
+    send(6, 37.0)
+    read = service.memory.reader.read
+
+    def broken(*_: Any) -> Any:
+        monkeypatch.setattr(service.memory.reader, "read", read)
+        raise OSError("the store is gone")
+
+    monkeypatch.setattr(service.memory.reader, "read", broken)
+    send(9, 38.9)  # stored, and not graded yet
+    service.step()
+    send(9, 38.2)
+    send(30, 37.1)
+    whole = batch(facts, clock.now())
+    for scale in SCALES:
+        assert service.memory.held["p"].spans[scale] == spans_of(whole, "p", scale)
+    assert len(service.memory.held["p"].spans["astct-2019"]) >= 4
+    service.stop()
+    service.store.close()

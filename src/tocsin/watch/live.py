@@ -2,14 +2,15 @@
 
 Most facts go straight to their patient's machine. What may change how earlier facts are read (a correction, a
 late fact, a weight after a rate, a dose) lets that patient alone begin anew from the store. Facts are held in
-the store, not here: a patient held costs some 70 KB, and one not heard of for long only what the board shows.
+the store, not here: a patient held costs some 50 KB, and one not heard of for long only what the board shows.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -28,7 +29,7 @@ from tocsin.watch.intake import plain, table_of
 from tocsin.watch.newest import Newest
 from tocsin.watch.standing import Reader, Standing, Told
 
-#: Machines kept in memory; the longest not heard of gives way. Some 70 KB each, with what is held beside.
+#: Machines kept in memory; the longest not heard of gives way. Some 50 KB each, with what is held beside.
 MACHINES = 25_000
 
 TIME = itemgetter("time")
@@ -82,17 +83,19 @@ class Memory:
         of: dict[str, list[Row]] = {}
         for row in rows:
             of.setdefault(row["patient_id"], []).append(row)
-        said = self._go_on({who: mine for who, mine in of.items() if not self._anew(who, mine)}, now)
-        said |= self._begin([who for who in of if who not in said], now)
-        return self._changes(of, said, now)
+        with self._whole(of):
+            said = self._go_on({who: mine for who, mine in of.items() if not self._anew(who, mine)}, now)
+            said |= self._begin([who for who in of if who not in said], now)
+            return self._changes(of, said, now)
 
     def update(self, people: Iterable[str], now: int) -> list[Change]:
         """Bring the answers of persons to `now`; returns those that changed."""
         self._hasten()
         asked = dict.fromkeys(people)
-        said = self.machines.go_on(dict.fromkeys(asked, ()), now)
-        said |= self._begin([who for who in asked if who not in said], now)
-        return self._changes(asked, said, now)
+        with self._whole(asked):
+            said = self.machines.go_on(dict.fromkeys(asked, ()), now)
+            said |= self._begin([who for who in asked if who not in said], now)
+            return self._changes(asked, said, now)
 
     def lapse(self, now: int) -> list[Change]:
         """Let happen what time alone changes up to `now`."""
@@ -114,6 +117,17 @@ class Memory:
             self.machines = Ward(self.program, self.lib, self.coder)
             self.told.clear()
             self.order.clear()
+
+    @contextmanager
+    def _whole(self, people: Iterable[str]) -> Iterator[None]:
+        """Where something fails half-way (the store is gone), let the machines go that may have moved on
+        without what they said being held."""
+        try:
+            yield
+        except BaseException:
+            for who in people:
+                self._cool(who)
+            raise
 
     def _anew(self, who: str, rows: Facts) -> bool:
         """Whether new facts may change what older ones mean, or there is no machine to take them."""
