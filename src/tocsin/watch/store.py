@@ -177,8 +177,10 @@ def _prepare(connection: Any, _record: Any) -> None:
 
 def _plan(connection: Any, _record: Any) -> None:
     """Every PostgreSQL connection: go by the index; a table that has just been filled has no statistics yet,
-    and would be read whole at every write."""
+    and would be read whole at every write. A plan is made for the table as it is: one kept from when it was
+    empty would read it whole, too."""
     connection.execute("set random_page_cost = 1")
+    connection.execute("set plan_cache_mode = force_custom_plan")
     connection.commit()
 
 
