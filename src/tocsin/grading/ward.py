@@ -1,8 +1,8 @@
 """The machines of many patients, kept between facts: compiled (`Ward`), or plain Python (`PlainWard`).
 
 Neither keeps rows: whoever has them elsewhere hands all of a patient's in again where that is needed. The two
-say the same; compiled, a fact costs a hundredth and a record that begins anew a fiftieth, but the compiled
-machine has to be there.
+say the same; compiled, a fact with its answer and a record that begins anew cost less than a tenth, but the
+compiled machine has to be there.
 """
 
 from __future__ import annotations
