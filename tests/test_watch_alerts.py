@@ -15,13 +15,13 @@ from tocsin.definitions.schema import DefinitionError
 from tocsin.grading.live import Live
 from tocsin.simulation.answer import simulate
 from tocsin.watch import alert_log
+from tocsin.watch import standing as answers
 from tocsin.watch.alert_log import AlertError
 from tocsin.watch.alerts import judge
 from tocsin.watch.clock import moment_of
 from tocsin.watch.intake import plain
 from tocsin.watch.roles import Actor
 from tocsin.watch.schema import alerts
-from tocsin.watch.standing import Reader
 from tocsin.watch.store import Store
 from told import HOUR, LIB, MINUTE, NOON, RULES, SCALE, Told, spans_of, standing_of
 from watched import HandClock
@@ -383,7 +383,7 @@ def test_the_alarm_load_of_a_simulated_ward_is_bearable_and_no_rise_to_3_is_miss
     """Hour by hour through the live machine; every alert is acknowledged before the next look."""
     facts = simulate("tisagenlecleucel", PATIENTS, 4, days=DAYS)
     live = Live([SCALE], lib=LIB)
-    reader = Reader(live.compiled)
+    reader = answers.Reader(live.compiled)
     rows = sorted(plain(facts), key=lambda row: max(row["time"], row["recorded"] or 0))
     people = sorted({row["patient_id"] for row in rows})
     begin, hours = min(row["time"] for row in rows), 0
@@ -400,7 +400,7 @@ def test_the_alarm_load_of_a_simulated_ward_is_bearable_and_no_rise_to_3_is_miss
         with store.writing() as con:
             known = alert_log.known_of(con, people, now, shadow=False)
             for who in [who for who in people if who in live.patients]:
-                standing, spans = reader.read(live.carried(who, now)[0], now)
+                standing, spans = reader.read((), live.carried(who, now)[0], now, answers.Told())
                 verdict = judge(who, standing, spans, None, known[who], now, RULES)
                 rung += alert_log.raise_all(con, verdict.new, now, shadow=False)
                 alert_log.close(con, verdict.gone, now)
