@@ -1,4 +1,4 @@
-"""The same machine, compiled: the functions of `PARTS` under numba, and `onward.py`, which only they use.
+"""The same machine, compiled: the functions of `PARTS` under numba, and `onward.py`, which runs there alone.
 
 The compiled code knows no definition, so a changed definition needs no new compilation. The cache on
 disk lies in a folder named by the hash of these sources, of where they lie, and of the versions of numba

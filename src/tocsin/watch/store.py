@@ -163,8 +163,8 @@ def _engine(url: sa.URL) -> sa.Engine:
 def _prepare(connection: Any, _record: Any) -> None:
     """Every SQLite connection: write-ahead, synced to the disk at every commit.
 
-    Facts are found by their hash, which scatters: the pages of that index are written at nearly every commit,
-    so it pays to hold some (16 MB) and to carry them over to the file seldom (every 32 MB).
+    Ids of resources and of patients scatter: pages of their indexes are written at nearly every commit, so it
+    pays to hold some (16 MB) and to carry them over to the file seldom (every 32 MB).
     """
     cursor = connection.cursor()
     for pragma in (
@@ -177,8 +177,8 @@ def _prepare(connection: Any, _record: Any) -> None:
 
 def _plan(connection: Any, _record: Any) -> None:
     """Every PostgreSQL connection: go by the index; a table that has just been filled has no statistics yet,
-    and would be read whole at every write. A plan is made for the table as it is: one kept from when it was
-    empty would read it whole, too."""
+    and would be read whole at every write. A plan is made with the values that are asked for: one kept without
+    them compares every resource of a kind with every id of a list."""
     connection.execute("set random_page_cost = 1")
     connection.execute("set plan_cache_mode = force_custom_plan")
     connection.commit()
