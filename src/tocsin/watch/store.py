@@ -177,7 +177,7 @@ def _prepare(connection: Any, _record: Any) -> None:
 
 def _plan(connection: Any, _record: Any) -> None:
     """Every PostgreSQL connection: go by the index; a table that has just been filled has no statistics yet,
-    and would be read whole at every write. A plan is made with the values that are asked for: one kept without
+    and would be read whole at every write. A plan is made with the values asked for: one that is kept without
     them compares every resource of a kind with every id of a list."""
     connection.execute("set random_page_cost = 1")
     connection.execute("set plan_cache_mode = force_custom_plan")
